@@ -1,0 +1,69 @@
+"""
+Model values as JSON, for the files that processes hand to each other.
+
+A value of a union is an object with its class's name under C{"is"}; all
+else is as attrs says it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any, Callable, TypeVar, get_args
+
+import cattrs
+
+from qgswps import model
+
+T = TypeVar("T")
+
+_converter = cattrs.Converter(omit_if_default=True)
+
+
+def _registerUnion(union: Any) -> None:
+    members = {member.__name__: member for member in get_args(union)}
+
+    def unstructure(value: Any) -> dict[str, Any]:
+        fields = _converter.unstructure(value, unstructure_as=type(value))
+        return {"is": type(value).__name__, **fields}
+
+    def structure(value: dict[str, Any], _: Any) -> Any:
+        return _converter.structure(value, members[value["is"]])
+
+    def isUnion(candidate: Any) -> bool:
+        return bool(candidate == union)
+
+    _converter.register_unstructure_hook_func(isUnion, unstructure)
+    _converter.register_structure_hook_func(isUnion, structure)
+
+
+for _union in (model.DataType, model.InputValue, model.OutputData):
+    _registerUnion(_union)
+
+
+def dumps(value: Any) -> bytes:
+    """A model value as UTF-8 JSON."""
+    return json.dumps(_converter.unstructure(value), ensure_ascii=False).encode()
+
+
+def loads(cls: type[T] | Callable[..., T], data: bytes | str) -> T:
+    """
+    The model value that L{dumps} wrote.
+
+    @raise Exception: what is there is not a C{cls}.
+    """
+    return _converter.structure(json.loads(data), cls)  # type: ignore[arg-type]
+
+
+def write(path: str, value: Any) -> None:
+    """Write a value so that a reader sees all of it or nothing."""
+    scratch = f"{path}.{os.getpid()}.new"
+    with open(scratch, "wb") as file:
+        file.write(dumps(value))
+    os.replace(scratch, path)
+
+
+def read(path: str, cls: type[T]) -> T:
+    """Read a value that L{write} wrote."""
+    with open(path, "rb") as file:
+        return loads(cls, file.read())

@@ -1,0 +1,157 @@
+"""
+The seams of the server: interfaces that have, or are meant to have, more
+than one implementation.
+
+All methods are called in the reactor's thread; none blocks.
+"""
+
+from __future__ import annotations
+
+from zope.interface import Attribute, Interface
+
+# zope.interface methods have no self.
+# mypy: disable-error-code="no-self-argument, misc, empty-body"
+
+
+class IJobStore(Interface):
+    """
+    The records of jobs, kept beyond the life of the server.
+
+    Each method returns a Deferred.  A store that can't be reached fails it
+    with L{qgswps.errors.OWSError} C{ServerBusy}.
+    """
+
+    def open():  # type: ignore[no-untyped-def]
+        """Make the store ready; called once before all else."""
+
+    def close():  # type: ignore[no-untyped-def]
+        """Write what is pending and let go of the store."""
+
+    def add(job):  # type: ignore[no-untyped-def]
+        """Keep a new L{Job<qgswps.model.Job>}."""
+
+    def get(jobId):  # type: ignore[no-untyped-def]
+        """The job of that id, or None."""
+
+    def replace(job, expected):  # type: ignore[no-untyped-def]
+        """
+        Compare and set: keep C{job} in place of the record of the same id if
+        that is in the state C{expected}.
+
+        @return: a Deferred of whether it was.
+        """
+
+    def progress(jobId, percent, message):  # type: ignore[no-untyped-def]
+        """Note the progress of a job if it is in the state I{started}."""
+
+    def find(states=None, processId=None, server=None, offset=0, limit=None):  # type: ignore[no-untyped-def]
+        """
+        Jobs, newest first.
+
+        @param states: an iterable of states, or None for all.
+        @return: a Deferred of a list of jobs.
+        """
+
+    def remove(jobId):  # type: ignore[no-untyped-def]
+        """Forget a job; no error if there is none."""
+
+
+class IExecutionObserver(Interface):
+    """Who is told of an execution, in this order, each any number of times
+    but C{started}, which comes once."""
+
+    def started(pid):  # type: ignore[no-untyped-def]
+        """A worker with that process id has taken the job."""
+
+    def progress(percent, message):  # type: ignore[no-untyped-def]
+        """
+        The algorithm reports.
+
+        @param percent: 0 to 100, or None for no news.
+        @param message: a text, perhaps empty.
+        """
+
+
+class IExecution(Interface):
+    """One job in a worker, or on its way to one."""
+
+    result = Attribute(
+        """A Deferred of a L{Result<qgswps.model.Result>}, as soon as the
+        worker has it; fails with L{WorkerLost} if the worker ends before."""
+    )
+    exited = Attribute(
+        """A Deferred of an L{Exit}, when the worker's process is gone; fires
+        after C{result} and never fails."""
+    )
+
+    def cancel():  # type: ignore[no-untyped-def]
+        """Ask the run to end; after a grace time, kill its process group."""
+
+
+class IExecutor(Interface):
+    """Runs jobs, each in a process of its own."""
+
+    capacity = Attribute("How many jobs run side by side, an int.")
+
+    def execute(directory, observer):  # type: ignore[no-untyped-def]
+        """
+        Run the job of a directory.  Waits for a fork server if there is none.
+
+        @param directory: absolute path of a job directory with its
+            C{task.json}.
+        @param observer: an L{IExecutionObserver}.
+        @return: an L{IExecution}, at once.
+        """
+
+    def summarize(map):  # type: ignore[no-untyped-def]
+        """
+        Look into a project.
+
+        @param map: absolute path or URI of the project.
+        @return: a Deferred of a L{ProjectSummary<qgswps.model.ProjectSummary>};
+            fails with L{OWSError<qgswps.errors.OWSError>}.
+        """
+
+
+class IJobQueue(Interface):
+    """Takes requests, runs them in turn, and knows what became of them."""
+
+    def submit(request, description, realm=None):  # type: ignore[no-untyped-def]
+        """
+        Take a job.
+
+        @param request: an L{ExecuteRequest<qgswps.model.ExecuteRequest>}.
+        @param description: the L{ProcessDescription
+            <qgswps.model.ProcessDescription>} of its process.
+        @return: a Deferred of the accepted L{Job<qgswps.model.Job>}; fails
+            with C{ServerBusy} when the queue is full.
+        """
+
+    def wait(jobId):  # type: ignore[no-untyped-def]
+        """
+        @return: a Deferred of the L{Job<qgswps.model.Job>} in its terminal
+            state.  Cancelling it leaves the job alone.
+        """
+
+    def dismiss(jobId, message):  # type: ignore[no-untyped-def]
+        """
+        End a job that is queued or running.
+
+        @return: a Deferred of the job as it then is, or None if there is none.
+        """
+
+
+class ICatalogue(Interface):
+    """The processes that are published now."""
+
+    generation = Attribute("An int that grows with each change.")
+    qgisVersion = Attribute("The version of QGIS, or None before it is known.")
+
+    def processes():  # type: ignore[no-untyped-def]
+        """
+        The published processes by identifier.
+
+        @return: a mapping of L{ProcessDescription
+            <qgswps.model.ProcessDescription>}s.
+        @raise qgswps.errors.OWSError: C{ServerBusy}, nothing is known yet.
+        """

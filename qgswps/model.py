@@ -1,0 +1,462 @@
+"""
+The neutral model: processes, requests, jobs and results as values.
+
+A request of any protocol becomes one L{ExecuteRequest}, and the documents of
+any protocol are made from these values when they are read.  The server, the
+fork server and the workers exchange them as JSON files (see
+L{qgswps.codec}), so that no protocol's XML is ever stored.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Mapping, Union
+
+import attrs
+
+from qgswps.errors import Fault
+
+# Descriptions
+
+
+@attrs.frozen
+class Format:
+    """
+    The form of complex data (WPS 1.0.0, section 9.3.1).
+
+    @ivar mimeType: media type, without parameters where it has none.
+    @ivar encoding: C{"base64"}, C{"UTF-8"} … or None.
+    @ivar schema: URL of a schema, or None.
+    """
+
+    mimeType: str
+    encoding: str | None = None
+    schema: str | None = None
+
+
+@attrs.frozen
+class Metadata:
+    """A further fact, named by the field's C{processing:*} titles."""
+
+    title: str
+    value: str = ""
+
+
+@attrs.frozen
+class Range:
+    """A closed interval of numbers; None leaves a side open."""
+
+    minimum: str | None = None
+    maximum: str | None = None
+
+
+@attrs.frozen
+class LiteralType:
+    """
+    A value that one text says.
+
+    @ivar dataType: local name of an XML Schema type: C{string}, C{integer},
+        C{float}, C{boolean}, C{dateTime} …
+    @ivar default: the text that QGIS takes when no value is given.
+    @ivar allowed: the texts to choose from; empty for any.
+    @ivar ranges: the numbers that are allowed; empty for any.
+    @ivar uoms: the units accepted, the default first; empty for none.
+    """
+
+    dataType: str = "string"
+    default: str | None = None
+    allowed: tuple[str, ...] = ()
+    ranges: tuple[Range, ...] = ()
+    uoms: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class ComplexType:
+    """
+    Structured or binary data.
+
+    @ivar formats: what is read or written, the default first.
+    @ivar maximumMegabytes: cap on an inline or referenced input.
+    """
+
+    formats: tuple[Format, ...]
+    maximumMegabytes: int | None = None
+
+
+@attrs.frozen
+class BoundingBoxType:
+    """
+    A rectangle.
+
+    @ivar crss: the CRSs accepted, as C{EPSG:code}, the default first.
+    @ivar default: C{(minx, miny, maxx, maxy)} in the default CRS, x before y.
+    """
+
+    crss: tuple[str, ...]
+    default: tuple[float, float, float, float] | None = None
+
+
+@attrs.frozen
+class LayerType:
+    """
+    A map layer: a name to choose from with a project, data without one.
+
+    @ivar kinds: the layers that fit, of C{vector} (any, with or without
+        geometry), C{point}, C{line}, C{polygon}, C{nogeometry}, C{raster},
+        C{mesh}, C{pointcloud}, C{vectortile}, C{annotation}; empty for any.
+    @ivar formats: the data formats read or written, the default first.
+    @ivar default: the name or id of a layer that QGIS takes by default.
+    """
+
+    kinds: tuple[str, ...]
+    formats: tuple[Format, ...]
+    default: str | None = None
+
+
+DataType = Union[LiteralType, ComplexType, BoundingBoxType, LayerType]
+
+
+@attrs.frozen
+class InputDescription:
+    """
+    One input of a process.
+
+    @ivar minOccurs: 0 where QGIS has a default or does not need a value.
+    """
+
+    identifier: str
+    title: str
+    data: DataType
+    abstract: str = ""
+    minOccurs: int = 1
+    maxOccurs: int = 1
+    metadata: tuple[Metadata, ...] = ()
+
+
+@attrs.frozen
+class OutputDescription:
+    """One output of a process."""
+
+    identifier: str
+    title: str
+    data: DataType
+    abstract: str = ""
+    metadata: tuple[Metadata, ...] = ()
+
+
+@attrs.frozen
+class ProcessDescription:
+    """
+    One process: a QGIS Processing algorithm.
+
+    @ivar identifier: the algorithm's id, C{provider:name}.
+    @ivar version: version of the provider, or C{1.0}.
+    """
+
+    identifier: str
+    title: str
+    version: str = "1.0"
+    abstract: str = ""
+    inputs: tuple[InputDescription, ...] = ()
+    outputs: tuple[OutputDescription, ...] = ()
+    metadata: tuple[Metadata, ...] = ()
+    keywords: tuple[str, ...] = ()
+
+    def input(self, identifier: str) -> InputDescription | None:
+        """The input of that name, or None."""
+        return next((i for i in self.inputs if i.identifier == identifier), None)
+
+    def output(self, identifier: str) -> OutputDescription | None:
+        """The output of that name, or None."""
+        return next((o for o in self.outputs if o.identifier == identifier), None)
+
+
+@attrs.frozen
+class Omission:
+    """
+    What is not published, and why.
+
+    @ivar name: an algorithm's id, C{id parameter} or a file's path.
+    """
+
+    name: str
+    reason: str
+
+
+@attrs.frozen
+class Catalogue:
+    """All that a fork server publishes."""
+
+    processes: tuple[ProcessDescription, ...]
+    omitted: tuple[Omission, ...] = ()
+
+
+@attrs.frozen
+class LayerSummary:
+    """
+    A layer of a project.
+
+    @ivar kind: as in L{LayerType.kinds}, the most special that fits.
+    @ivar crs: authority id, C{EPSG:4326}.
+    @ivar fields: the names of a vector layer's attributes.
+    """
+
+    id: str
+    name: str
+    kind: str
+    crs: str = ""
+    title: str = ""
+    valid: bool = True
+    fields: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class ProjectSummary:
+    """
+    What DescribeProcess needs to know of a project.
+
+    @ivar crs: authority id of the project's CRS.
+    """
+
+    title: str
+    crs: str
+    layers: tuple[LayerSummary, ...]
+
+
+# Requests
+
+
+@attrs.frozen
+class LiteralValue:
+    """A value as text, with the unit that the client gave."""
+
+    value: str
+    dataType: str | None = None
+    uom: str | None = None
+
+
+@attrs.frozen
+class ComplexValue:
+    """
+    Data that stands in the request itself.
+
+    @ivar data: the text as sent; with C{format.encoding} C{base64} it is
+        binary data in base64.
+    @ivar format: what the client says it is; C{mimeType} may be empty.
+    """
+
+    data: str
+    format: Format
+
+
+@attrs.frozen
+class ReferenceValue:
+    """
+    Data that the server has to fetch (WPS 1.0.0, section 9.3.1, table 33).
+
+    @ivar headers: names and values of further HTTP headers.
+    """
+
+    href: str
+    format: Format
+    method: str = "GET"
+    headers: tuple[tuple[str, str], ...] = ()
+    body: str | None = None
+    bodyHref: str | None = None
+
+
+@attrs.frozen
+class BoundingBoxValue:
+    """
+    A rectangle as given: the axis order is that of the CRS as it is named.
+
+    @ivar lower: the lower corner's coordinates.
+    @ivar upper: the upper corner's coordinates.
+    @ivar crs: any form: C{EPSG:4326}, C{urn:ogc:def:crs:EPSG::4326} … or
+        None for the default of the input.
+    """
+
+    lower: tuple[float, ...]
+    upper: tuple[float, ...]
+    crs: str | None = None
+
+
+@attrs.frozen
+class FileValue:
+    """
+    Data in a file of the job.
+
+    @ivar path: relative to the job directory, with C{/}.
+    @ivar title: what to call it in a map or a document.
+    """
+
+    path: str
+    format: Format
+    title: str = ""
+
+
+InputValue = Union[LiteralValue, ComplexValue, ReferenceValue, BoundingBoxValue, FileValue]
+OutputData = Union[LiteralValue, BoundingBoxValue, FileValue]
+
+
+@attrs.frozen
+class Input:
+    """One occurrence of an input."""
+
+    identifier: str
+    value: InputValue
+    title: str = ""
+    abstract: str = ""
+
+
+@attrs.frozen
+class OutputRequest:
+    """
+    What a client wants of one output.
+
+    @ivar format: the format asked for; None, or an empty C{mimeType}, for
+        the default.
+    """
+
+    identifier: str
+    format: Format | None = None
+    uom: str | None = None
+    asReference: bool = False
+    title: str = ""
+    abstract: str = ""
+
+
+@attrs.frozen
+class ExecuteRequest:
+    """
+    A request to run a process.
+
+    @ivar outputs: the outputs wanted; empty for all.
+    @ivar raw: the one output wanted is the answer, without a document.
+    @ivar asynchronous: answer at once, the client will ask again.
+    @ivar status: the client wants progress (WPS 1.0.0, C{status}).
+    @ivar lineage: repeat inputs and output definitions in the answer.
+    @ivar map: the project whose layers may be named, or None.
+    @ivar timeout: seconds that a run may last, or None for the server's own.
+    @ivar expire: seconds that results are kept, or None for the server's own.
+    @ivar protocol: the name of the protocol package that parsed it.
+    """
+
+    processId: str
+    inputs: tuple[Input, ...] = ()
+    outputs: tuple[OutputRequest, ...] = ()
+    raw: bool = False
+    asynchronous: bool = False
+    status: bool = False
+    lineage: bool = False
+    map: str | None = None
+    timeout: int | None = None
+    expire: int | None = None
+    protocol: str = "wps-1.0.0"
+    language: str = "en"
+
+
+# Jobs and results
+
+
+class State(str, enum.Enum):
+    """The states of a job; see L{qgswps.jobs.lifecycle} for the moves."""
+
+    ACCEPTED = "accepted"
+    STARTED = "started"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    DISMISSED = "dismissed"
+
+    @property
+    def terminal(self) -> bool:
+        """No further move leads out of it."""
+        return self in (State.SUCCEEDED, State.FAILED, State.DISMISSED)
+
+
+@attrs.frozen
+class Job:
+    """
+    The record of a job.  Times are seconds since the epoch, UTC.
+
+    @ivar server: the server instance that runs it.
+    @ivar percent: 0 to 100, never going back.
+    @ivar message: the last progress text, or what became of the job.
+    @ivar faults: why it failed.
+    @ivar signal: name of the signal that ended the worker, or None.
+    @ivar peakMemory: largest resident size of the worker, in KiB.
+    @ivar expires: when record and directory go.
+    """
+
+    id: str
+    processId: str
+    server: str
+    created: float
+    state: State = State.ACCEPTED
+    processVersion: str = "1.0"
+    processTitle: str = ""
+    map: str | None = None
+    asynchronous: bool = False
+    realm: str | None = None
+    timeout: int | None = None
+    expire: int | None = None
+    percent: float = 0.0
+    message: str = ""
+    faults: tuple[Fault, ...] = ()
+    started: float | None = None
+    finished: float | None = None
+    expires: float | None = None
+    pid: int | None = None
+    signal: str | None = None
+    peakMemory: int | None = None
+
+
+@attrs.frozen
+class Result:
+    """
+    What a worker answers: outputs by their identifier, or faults.
+
+    Written by the worker as C{result.json} in the job directory.
+    """
+
+    outputs: Mapping[str, OutputData] = attrs.field(factory=dict)
+    faults: tuple[Fault, ...] = ()
+
+
+# What the server tells its other processes
+
+
+@attrs.frozen
+class Task:
+    """
+    What a worker has to do; C{task.json} in the job directory.
+
+    @ivar request: checked against the description of its process; without
+        references, these are files by now.
+    @ivar project: absolute path or URI of the project that C{request.map}
+        means, or None.
+    """
+
+    request: ExecuteRequest
+    project: str | None = None
+
+
+@attrs.frozen
+class WorkerSettings:
+    """
+    How a fork server is to start QGIS; a file named on its command line.
+
+    @ivar catalogue: absolute path of the file to write the L{Catalogue} to.
+    @ivar profile: absolute path of a folder for QGIS's own user profile.
+    @ivar providersPath: folders with C{scripts/}.
+    @ivar exposedProviders: ids of providers to publish; empty for all.
+    @ivar defaultCRS: authority id, for jobs without a project.
+    @ivar qgisSettings: QGIS's own settings, by key.
+    """
+
+    catalogue: str
+    profile: str
+    providersPath: tuple[str, ...] = ()
+    exposedProviders: tuple[str, ...] = ()
+    defaultCRS: str = "EPSG:4326"
+    qgisSettings: Mapping[str, str] = attrs.field(factory=dict)

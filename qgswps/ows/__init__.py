@@ -1,0 +1,1 @@
+"""OGC protocols as functions on values: requests in, documents out; no I/O."""

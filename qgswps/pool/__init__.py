@@ -1,0 +1,1 @@
+"""The pool: fork server and workers, as the server sees them."""
