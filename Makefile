@@ -1,0 +1,50 @@
+# Two commands are for newcomers: "make run" and "make test".
+
+PYTHON = /usr/bin/python3
+PORT = 8080
+TESTS = tests
+RUN_PYTHON = PYTHONPATH="$(CURDIR)" .venv/run/bin/python
+
+export PYTHON
+
+.DEFAULT_GOAL = help
+.PHONY: help run test lint demo bench bareroot clean distclean
+
+help:
+	@echo 'make run [PORT=8080]      install what is missing, serve the demo project'
+	@echo 'make test [TESTS=tests]   install what the tests need, run linters and tests'
+	@echo 'make lint                 ruff and mypy only'
+	@echo 'make demo                 make the demo project in conf/demo again'
+	@echo 'make bench [ARGS=--help]   the benchmarks'
+	@echo 'make bareroot             prove run and test on a new Debian (root, some GB)'
+	@echo 'make clean                remove what runs and tests leave; distclean: all'
+
+run:
+	@tools/install run
+	@exec tools/run "$(PORT)"
+
+test:
+	@tools/install test
+	@$(RUN_PYTHON) tools/check.py $(TESTS)
+
+lint:
+	@tools/install test
+	@$(RUN_PYTHON) tools/check.py --lint
+
+demo:
+	@tools/install run
+	@QT_QPA_PLATFORM=offscreen $(RUN_PYTHON) conf/make_demo.py
+
+bench:
+	@tools/install test
+	@$(RUN_PYTHON) -m benchmarks.roundtrip $(ARGS)
+
+bareroot:
+	@tools/bareroot
+
+clean:
+	rm -rf run build dist *.egg-info _trial_temp* .mypy_cache .ruff_cache .hypothesis
+	find . -path ./.venv -prune -o -name __pycache__ -type d -exec rm -rf {} +
+
+distclean: clean
+	rm -rf .venv

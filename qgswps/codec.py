@@ -7,9 +7,11 @@ else is as attrs says it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from typing import Any, Callable, TypeVar, get_args
+from collections.abc import Callable
+from typing import Any, TypeVar, get_args
 
 import cattrs
 
@@ -57,10 +59,16 @@ def loads(cls: type[T] | Callable[..., T], data: bytes | str) -> T:
 
 def write(path: str, value: Any) -> None:
     """Write a value so that a reader sees all of it or nothing."""
+    data = dumps(value)
     scratch = f"{path}.{os.getpid()}.new"
-    with open(scratch, "wb") as file:
-        file.write(dumps(value))
-    os.replace(scratch, path)
+    try:
+        with open(scratch, "wb") as file:
+            file.write(data)
+        os.replace(scratch, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(scratch)
+        raise
 
 
 def read(path: str, cls: type[T]) -> T:

@@ -9,7 +9,7 @@ turns it into a response in one place.
 
 from __future__ import annotations
 
-from typing import Iterable
+from collections.abc import Iterable
 
 import attrs
 

@@ -7,10 +7,18 @@ All methods are called in the reactor's thread; none blocks.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
+from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
-# zope.interface methods have no self.
-# mypy: disable-error-code="no-self-argument, misc, empty-body"
+from qgswps.model import (
+    Job,
+    ProcessDescription,
+    ProjectSummary,
+    State,
+    Task,
+)
 
 
 class IJobStore(Interface):
@@ -21,19 +29,19 @@ class IJobStore(Interface):
     with L{qgswps.errors.OWSError} C{ServerBusy}.
     """
 
-    def open():  # type: ignore[no-untyped-def]
+    def open() -> Deferred[None]:
         """Make the store ready; called once before all else."""
 
-    def close():  # type: ignore[no-untyped-def]
+    def close() -> Deferred[None]:
         """Write what is pending and let go of the store."""
 
-    def add(job):  # type: ignore[no-untyped-def]
+    def add(job: Job) -> Deferred[None]:
         """Keep a new L{Job<qgswps.model.Job>}."""
 
-    def get(jobId):  # type: ignore[no-untyped-def]
+    def get(jobId: str) -> Deferred[Job | None]:
         """The job of that id, or None."""
 
-    def replace(job, expected):  # type: ignore[no-untyped-def]
+    def replace(job: Job, expected: State) -> Deferred[bool]:
         """
         Compare and set: keep C{job} in place of the record of the same id if
         that is in the state C{expected}.
@@ -41,10 +49,16 @@ class IJobStore(Interface):
         @return: a Deferred of whether it was.
         """
 
-    def progress(jobId, percent, message):  # type: ignore[no-untyped-def]
+    def progress(jobId: str, percent: float, message: str) -> Deferred[None]:
         """Note the progress of a job if it is in the state I{started}."""
 
-    def find(states=None, processId=None, server=None, offset=0, limit=None):  # type: ignore[no-untyped-def]
+    def find(
+        states: Iterable[State] | None = None,
+        processId: str | None = None,
+        server: str | None = None,
+        offset: int = 0,
+        limit: int | None = None,
+    ) -> Deferred[list[Job]]:
         """
         Jobs, newest first.
 
@@ -52,7 +66,7 @@ class IJobStore(Interface):
         @return: a Deferred of a list of jobs.
         """
 
-    def remove(jobId):  # type: ignore[no-untyped-def]
+    def remove(jobId: str) -> Deferred[None]:
         """Forget a job; no error if there is none."""
 
 
@@ -60,10 +74,10 @@ class IExecutionObserver(Interface):
     """Who is told of an execution, in this order, each any number of times
     but C{started}, which comes once."""
 
-    def started(pid):  # type: ignore[no-untyped-def]
+    def started(pid: int) -> None:
         """A worker with that process id has taken the job."""
 
-    def progress(percent, message):  # type: ignore[no-untyped-def]
+    def progress(percent: float | None, message: str) -> None:
         """
         The algorithm reports.
 
@@ -84,7 +98,7 @@ class IExecution(Interface):
         after C{result} and never fails."""
     )
 
-    def cancel():  # type: ignore[no-untyped-def]
+    def cancel() -> None:
         """Ask the run to end; after a grace time, kill its process group."""
 
 
@@ -93,7 +107,7 @@ class IExecutor(Interface):
 
     capacity = Attribute("How many jobs run side by side, an int.")
 
-    def execute(directory, observer):  # type: ignore[no-untyped-def]
+    def execute(directory: str, observer: IExecutionObserver) -> IExecution:
         """
         Run the job of a directory.  Waits for a fork server if there is none.
 
@@ -103,7 +117,7 @@ class IExecutor(Interface):
         @return: an L{IExecution}, at once.
         """
 
-    def summarize(map):  # type: ignore[no-untyped-def]
+    def summarize(map: str) -> Deferred[ProjectSummary]:
         """
         Look into a project.
 
@@ -116,24 +130,28 @@ class IExecutor(Interface):
 class IJobQueue(Interface):
     """Takes requests, runs them in turn, and knows what became of them."""
 
-    def submit(request, description, realm=None):  # type: ignore[no-untyped-def]
+    def submit(
+        task: Task, description: ProcessDescription, realm: str | None = None
+    ) -> Deferred[Job]:
         """
         Take a job.
 
-        @param request: an L{ExecuteRequest<qgswps.model.ExecuteRequest>}.
+        @param task: a L{Task<qgswps.model.Task>}.
         @param description: the L{ProcessDescription
             <qgswps.model.ProcessDescription>} of its process.
         @return: a Deferred of the accepted L{Job<qgswps.model.Job>}; fails
             with C{ServerBusy} when the queue is full.
         """
 
-    def wait(jobId):  # type: ignore[no-untyped-def]
+    def wait(jobId: str) -> Deferred[Job]:
         """
+        Wait for the end of a job of this server.
+
         @return: a Deferred of the L{Job<qgswps.model.Job>} in its terminal
             state.  Cancelling it leaves the job alone.
         """
 
-    def dismiss(jobId, message):  # type: ignore[no-untyped-def]
+    def dismiss(jobId: str, message: str) -> Deferred[Job | None]:
         """
         End a job that is queued or running.
 
@@ -147,7 +165,7 @@ class ICatalogue(Interface):
     generation = Attribute("An int that grows with each change.")
     qgisVersion = Attribute("The version of QGIS, or None before it is known.")
 
-    def processes():  # type: ignore[no-untyped-def]
+    def processes() -> Mapping[str, ProcessDescription]:
         """
         The published processes by identifier.
 

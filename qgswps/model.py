@@ -10,7 +10,7 @@ L{qgswps.codec}), so that no protocol's XML is ever stored.
 from __future__ import annotations
 
 import enum
-from typing import Mapping, Union
+from collections.abc import Mapping
 
 import attrs
 
@@ -113,7 +113,7 @@ class LayerType:
     default: str | None = None
 
 
-DataType = Union[LiteralType, ComplexType, BoundingBoxType, LayerType]
+DataType = LiteralType | ComplexType | BoundingBoxType | LayerType
 
 
 @attrs.frozen
@@ -295,8 +295,8 @@ class FileValue:
     title: str = ""
 
 
-InputValue = Union[LiteralValue, ComplexValue, ReferenceValue, BoundingBoxValue, FileValue]
-OutputData = Union[LiteralValue, BoundingBoxValue, FileValue]
+InputValue = LiteralValue | ComplexValue | ReferenceValue | BoundingBoxValue | FileValue
+OutputData = LiteralValue | BoundingBoxValue | FileValue
 
 
 @attrs.frozen
@@ -359,7 +359,7 @@ class ExecuteRequest:
 # Jobs and results
 
 
-class State(str, enum.Enum):
+class State(enum.StrEnum):
     """The states of a job; see L{qgswps.jobs.lifecycle} for the moves."""
 
     ACCEPTED = "accepted"
@@ -417,10 +417,13 @@ class Result:
     What a worker answers: outputs by their identifier, or faults.
 
     Written by the worker as C{result.json} in the job directory.
+
+    @ivar peakMemory: largest resident size of the worker so far, in KiB.
     """
 
     outputs: Mapping[str, OutputData] = attrs.field(factory=dict)
     faults: tuple[Fault, ...] = ()
+    peakMemory: int | None = None
 
 
 # What the server tells its other processes

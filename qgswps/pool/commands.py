@@ -8,9 +8,14 @@ maps whatever goes wrong to L{WorkerFault}, the one declared error.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any
 
+from twisted.internet.protocol import connectionDone
 from twisted.protocols import amp
+from twisted.python.failure import Failure
+
+# amp.Command declares its lists as attributes of instances.
+# ruff: noqa: RUF012
 
 #: Grows when server and fork server of different releases can't talk.
 PROTOCOL_VERSION = 1
@@ -24,18 +29,31 @@ def clip(text: str, limit: int = TEXT_LIMIT) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
+class QuietAMP(amp.AMP):
+    """AMP that does not log each connection: there is one a job."""
+
+    def makeConnection(self, transport: Any) -> None:
+        """Begin, without a word."""
+        amp.BinaryBoxProtocol.makeConnection(self, transport)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """End, without a word."""
+        amp.BinaryBoxProtocol.connectionLost(self, reason)
+        self.transport = None
+
+
 class WorkerFault(Exception):
     """A worker or fork server could not do what a command asks."""
 
 
 class _Command(amp.Command):
-    errors: ClassVar[dict[type[Exception], bytes]] = {WorkerFault: b"WORKER_FAULT"}
+    errors = {WorkerFault: b"WORKER_FAULT"}
 
 
 class Ready(_Command):
     """Fork server to server: QGIS is warmed up, the catalogue is written."""
 
-    arguments: ClassVar = [
+    arguments = [
         (b"pid", amp.Integer()),
         (b"protocol", amp.Integer()),
         (b"qgisVersion", amp.Unicode()),
@@ -47,8 +65,8 @@ class Ready(_Command):
 class Fork(_Command):
     """Server to fork server: make a worker that talks on this socket."""
 
-    arguments: ClassVar = [(b"socket", amp.Descriptor())]
-    response: ClassVar = [(b"pid", amp.Integer())]
+    arguments = [(b"socket", amp.Descriptor())]
+    response = [(b"pid", amp.Integer())]
 
 
 class Exited(_Command):
@@ -58,7 +76,7 @@ class Exited(_Command):
     C{status} is as of wait(2), C{peak} its largest resident size in KiB.
     """
 
-    arguments: ClassVar = [
+    arguments = [
         (b"pid", amp.Integer()),
         (b"status", amp.Integer()),
         (b"peak", amp.Integer()),
@@ -73,26 +91,26 @@ class Execute(_Command):
     The result file, relative to it, holds outputs or faults.
     """
 
-    arguments: ClassVar = [(b"directory", amp.Unicode())]
-    response: ClassVar = [(b"result", amp.Unicode())]
+    arguments = [(b"directory", amp.Unicode())]
+    response = [(b"result", amp.Unicode())]
 
 
 class SummarizeProject(_Command):
     """Server to worker: write a summary of a project to a file."""
 
-    arguments: ClassVar = [(b"map", amp.Unicode()), (b"output", amp.Unicode())]
-    response: ClassVar = [(b"output", amp.Unicode())]
+    arguments = [(b"map", amp.Unicode()), (b"output", amp.Unicode())]
+    response = [(b"output", amp.Unicode())]
 
 
 class Progress(_Command):
     """Worker to server: percent of the run, C{-1} for no news, and a text."""
 
-    arguments: ClassVar = [(b"percent", amp.Float()), (b"message", amp.Unicode())]
+    arguments = [(b"percent", amp.Float()), (b"message", amp.Unicode())]
     requiresAnswer = False
 
 
 class LogMessage(_Command):
     """Fork server or worker to server: a line for the server's log."""
 
-    arguments: ClassVar = [(b"level", amp.Unicode()), (b"text", amp.Unicode())]
+    arguments = [(b"level", amp.Unicode()), (b"text", amp.Unicode())]
     requiresAnswer = False

@@ -1,0 +1,244 @@
+"""
+The composition root: settings become services.  The only module that knows
+all concrete classes.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from typing import Any
+
+from twisted.application import strports
+from twisted.application.service import MultiService, Service
+from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
+
+import qgswps
+from qgswps.config import Settings
+from qgswps.interfaces import IJobStore
+from qgswps.jobs.queue import JobQueue, Limits
+from qgswps.jobs.spool import Spool
+from qgswps.jobs.sqlitestore import SQLiteStore
+from qgswps.journal import Logger
+from qgswps.kinds import RedisStore, StoreURL
+from qgswps.kinds import SQLiteStore as SQLiteURL
+from qgswps.model import WorkerSettings
+from qgswps.ows.service import Contact, ServiceIdentification
+from qgswps.pool.pool import ProcessPool
+from qgswps.projects import Projects
+from qgswps.web.access import JobAccess
+from qgswps.web.addresses import Addresses
+from qgswps.web.files import FilesEndpoint
+from qgswps.web.ows import OWSEndpoint
+from qgswps.web.site import Root, makeSite
+from qgswps.web.status import StatusEndpoint
+
+log = Logger()
+
+#: Seconds between tries to open a store that can't be reached.
+STORE_RETRY = 5.0
+
+
+class Engine(Service):
+    """
+    Store, queue and pool, started and stopped in the order that they need.
+    """
+
+    def __init__(
+        self, reactor: Any, store: IJobStore, queue: JobQueue, pool: ProcessPool
+    ) -> None:
+        self._reactor = reactor
+        self._store = store
+        self._queue = queue
+        self._pool = pool
+        self._opening: Deferred[None] | None = None
+
+    def startService(self) -> None:
+        """Start QGIS, open the store, take up what was left behind."""
+        super().startService()
+        self._pool.startService()
+        self._opening = Deferred.fromCoroutine(self._open())
+        self._opening.addErrback(
+            lambda reason: log.failure("the job store can't be used", reason)
+        )
+
+    async def _open(self) -> None:
+        await self._store.open()
+        await self._queue.recover()
+
+    def stopService(self) -> Deferred[None]:
+        """End the jobs, then the processes, then the store."""
+        super().stopService()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        if self._opening is not None:
+            await self._opening
+        await self._queue.stop()
+        await self._pool.stopService()
+        await self._store.close()
+
+
+class Application(MultiService):
+    """The whole server: stops listening before it stops working."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__()
+        self._engine = engine
+
+    def privilegedStartService(self) -> None:
+        """
+        Listen.
+
+        @raise SystemExit: the port is taken, or not ours to take.
+        """
+        try:
+            super().privilegedStartService()
+        except CannotListenError as error:
+            raise SystemExit(f"qgswps: {error}") from None
+
+    def startService(self) -> None:
+        """Start the engine."""
+        self._engine.startService()
+        super().startService()
+
+    def stopService(self) -> Deferred[None]:
+        """Close the ports, then stop the engine."""
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        await super().stopService()
+        await self._engine.stopService()
+
+
+def instanceName(workdir: str) -> str:
+    """The name under which this server finds its own jobs after a restart."""
+    path = os.path.join(workdir, "instance")
+    try:
+        with open(path) as file:
+            return file.read().strip()
+    except FileNotFoundError:
+        name = str(uuid.uuid4())
+        with open(path, "w") as file:
+            file.write(name)
+        return name
+
+
+def makeStore(url: StoreURL, reactor: Any) -> IJobStore:
+    """The store that a URL names."""
+    if isinstance(url, SQLiteURL):
+        return SQLiteStore(reactor, url.path)
+    assert isinstance(url, RedisStore)
+    raise SystemExit("qgswps: the Redis store is not there yet; use sqlite:///PATH")
+
+
+def workerEnvironment() -> dict[str, str]:
+    """The environment of the fork servers: ours, without our own settings."""
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("QGSWPS_")
+    }
+    package = os.path.dirname(os.path.dirname(os.path.abspath(qgswps.__file__)))
+    paths = [package, *environment.get("PYTHONPATH", "").split(os.pathsep)]
+    environment["PYTHONPATH"] = os.pathsep.join(
+        os.path.abspath(path) for path in paths if path
+    )
+    environment["PYTHONUNBUFFERED"] = "1"
+    return environment
+
+
+def identification(settings: Settings) -> ServiceIdentification:
+    """What the capabilities say of the service."""
+    metadata = settings.metadata
+    return ServiceIdentification(
+        title=metadata.title,
+        abstract=metadata.abstract,
+        keywords=metadata.keywords,
+        fees=metadata.fees,
+        accessConstraints=(metadata.accessconstraints,),
+        providerName=metadata.providerName or "qgswps",
+        providerSite=metadata.providerURL,
+        contact=Contact(
+            individualName=metadata.contactName,
+            positionName=metadata.contactPosition,
+            phone=metadata.contactPhone,
+            email=metadata.contactEmail,
+            deliveryPoint=metadata.contactAddress,
+            city=metadata.contactCity,
+            administrativeArea=metadata.contactStateorprovince,
+            postalCode=metadata.contactPostalcode,
+            country=metadata.contactCountry,
+        ),
+    )
+
+
+def build(settings: Settings, reactor: Any) -> MultiService:
+    """
+    The server that the settings describe, not yet started.
+
+    @raise SystemExit: the work directory can't be used.
+    """
+    workdir = settings.server.workdir
+    poolDirectory = os.path.join(workdir, "pool")
+    try:
+        for folder in (workdir, poolDirectory, os.path.join(workdir, "jobs")):
+            os.makedirs(folder, mode=0o750, exist_ok=True)
+        server = instanceName(workdir)
+    except OSError as error:
+        raise SystemExit(
+            f"qgswps: {settings.problem('server', 'workdir', str(error))}"
+        ) from None
+
+    store = makeStore(settings.server.storeURL, reactor)
+    spool = Spool(os.path.join(workdir, "jobs"))
+    pool = ProcessPool(
+        reactor,
+        poolDirectory,
+        WorkerSettings(
+            catalogue="",
+            profile=os.path.join(poolDirectory, "profile"),
+            providersPath=settings.processing.providersModulePath,
+            exposedProviders=settings.processing.exposedProviders,
+            defaultCRS=settings.processing.defaultCRS,
+            qgisSettings=settings.qgisSettings,
+        ),
+        settings.server.workers,
+        workerEnvironment(),
+        settings.server.startTimeout,
+        settings.server.cancelGrace,
+    )
+    limits = Limits(
+        waiting=settings.server.maxqueuesize,
+        timeout=settings.server.responseTimeout,
+        expire=settings.server.responseExpiration,
+    )
+    queue = JobQueue(reactor, store, pool, spool, server, limits)
+    projects = Projects(reactor, settings.projects.rootdir, pool)
+    addresses = Addresses(settings.server.hostProxy, settings.server.httpProxy)
+    access = JobAccess(store)
+    ows = OWSEndpoint(
+        reactor,
+        pool,
+        queue,
+        access,
+        spool,
+        projects,
+        addresses,
+        identification(settings),
+        settings.server.maxbuffersize * 2**20,
+    )
+    root = Root(
+        ows,
+        StatusEndpoint(access, addresses),
+        FilesEndpoint(reactor, access, spool, addresses),
+        settings.metadata.title,
+        settings.metadata.abstract,
+        settings.server.crossOrigin,
+    )
+    application = Application(Engine(reactor, store, queue, pool))
+    site = makeSite(reactor, root)
+    for endpoint in settings.server.endpoints:
+        strports.service(endpoint, site, reactor=reactor).setServiceParent(application)
+    return application

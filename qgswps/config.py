@@ -1,0 +1,764 @@
+"""
+The configuration: one schema, and the reader that goes by it.
+
+A section of the ini file is an attrs class, a key of it is a field made by
+L{key}.  The field carries all that is known of the key, so that the reader,
+the command line (L{qgswps.tap}), the shipped file and the reference page
+(L{qgswps.configdoc}) can't disagree.
+
+A value comes from the default, the file, the environment or the command
+line; the later of these wins.
+"""
+
+# A call of key() is no default, it is a field.
+# ruff: noqa: RUF009
+
+from __future__ import annotations
+
+import configparser
+import difflib
+import enum
+import os
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+import attrs
+
+from qgswps.journal import Logger
+from qgswps.kinds import (
+    ADDRESSES,
+    BASE_URL,
+    BOOLEAN,
+    CRS,
+    ENDPOINTS,
+    LINES,
+    LIST,
+    PATH,
+    PATHS,
+    STORE,
+    TEXT,
+    Kind,
+    SQLiteStore,
+    StoreURL,
+    Unfit,
+    choice,
+    integer,
+    number,
+)
+
+_log = Logger()
+
+T = TypeVar("T")
+
+
+class ConfigurationError(Exception):
+    """
+    A configuration that can't be used.
+
+    @ivar problems: all that is wrong, at least one, each beginning with the
+        place: C{FILE: [section] key: …}, C{QGSWPS_X: …} or C{--option: …}.
+    """
+
+    def __init__(self, *problems: str) -> None:
+        self.problems = problems
+        super().__init__("\n".join(problems))
+
+
+# The schema
+
+
+@attrs.frozen
+class Option:
+    """
+    The command line's form of a key.
+
+    @ivar name: long name, without dashes.
+    @ivar short: one letter, or None.
+    @ivar means: the text that the option stands for; None if it takes one.
+    @ivar repeatable: the option may be given several times.
+    @ivar help: what it does, if the key's own text does not fit.
+    """
+
+    name: str
+    short: str | None = None
+    means: str | None = None
+    repeatable: bool = False
+    help: str = ""
+
+
+@attrs.frozen
+class Key:
+    """
+    A key of the configuration.
+
+    @ivar attribute: the field's name in its section's class.
+    @ivar help: sentences, for all who read about the key.
+    @ivar since: the version that first honoured it.
+    @ivar env: names of environment variables, without C{QGSWPS_}, beside the
+        one that L{variables} makes of section and key.
+    @ivar aliases: other names of the key in the file.
+    """
+
+    kind: Kind[Any]
+    default: Any
+    help: str
+    since: str
+    env: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    option: Option | None = None
+    section: str = ""
+    name: str = ""
+    attribute: str = ""
+
+    @property
+    def id(self) -> tuple[str, str]:
+        """Section and name."""
+        return (self.section, self.name)
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The environment variables that set it, the main one first."""
+        names = [f"{self.section}_{name}" for name in (self.name, *self.aliases)]
+        full = [re.sub(r"[^A-Za-z0-9]", "_", name).upper() for name in names]
+        return tuple("QGSWPS_" + name for name in dict.fromkeys([*full, *self.env]))
+
+    @property
+    def defaultText(self) -> str:
+        """The default as one writes it."""
+        return self.kind.show(self.default)
+
+
+@attrs.frozen
+class Section:
+    """
+    A section of the configuration.
+
+    @ivar attribute: the field's name in L{Settings}.
+    @ivar cls: the class of its value; None for a section of free keys.
+    """
+
+    name: str
+    attribute: str
+    help: str
+    cls: type | None
+    keys: tuple[Key, ...] = ()
+
+
+def key(
+    kind: Kind[T],
+    default: T,
+    help: str,
+    *,
+    since: str = "0.1",
+    name: str | None = None,
+    env: Iterable[str] = (),
+    aliases: Iterable[str] = (),
+    option: Option | None = None,
+) -> T:
+    """
+    A field for a key.
+
+    @param name: the key's name in the file; by default that of the
+        attribute, C{likeThis} as C{like_this}.
+    """
+    info = Key(
+        kind, default, help, since, tuple(env), tuple(aliases), option, name=name or ""
+    )
+    return attrs.field(default=default, metadata={Key: info})
+
+
+def _section(name: str, cls: type[T], help: str) -> T:
+    info = Section(name, "", help, cls if attrs.has(cls) else None)
+    return attrs.field(factory=cls, metadata={Section: info})
+
+
+@attrs.frozen
+class Server:
+    """Where the server listens, what it keeps and how much it does at once."""
+
+    port: int = key(
+        integer(0, 65535),
+        8080,
+        "The TCP port to listen on; 0 for any that is free.",
+        env=["SERVER_HTTP_PORT"],
+        option=Option("port", "p"),
+    )
+    interfaces: tuple[str, ...] = key(
+        ADDRESSES,
+        ("127.0.0.1",),
+        "The addresses to listen on; 0.0.0.0 for all of IPv4, :: for all.",
+        option=Option("bind", "b"),
+    )
+    listen: tuple[str, ...] = key(
+        ENDPOINTS,
+        (),
+        "Endpoints to listen on in place of port and interfaces, as Twisted writes"
+        " them: tcp:8080, unix:/run/qgswps.sock, systemd:domain=INET:index=0."
+        " Several have blanks or new lines between. A port or interfaces that"
+        " comes from the environment or the command line overrides endpoints from"
+        " before it.",
+        option=Option("listen", repeatable=True),
+    )
+    workdir: str = key(
+        PATH,
+        "qgswps-work",
+        "The folder for the jobs' files; it is made if there is none.",
+        option=Option("workdir"),
+    )
+    store: StoreURL | None = key(
+        STORE,
+        None,
+        "Where the records of jobs are kept: sqlite:///PATH, with an absolute path,"
+        " or redis://HOST:PORT/DB. Empty for the file jobs.sqlite in workdir.",
+        option=Option("store"),
+    )
+    parallelprocesses: int = key(
+        integer(0, 4096),
+        0,
+        "How many jobs run side by side, each in a process of its own; 0 for one a"
+        " CPU.",
+        option=Option("workers"),
+    )
+    maxqueuesize: int = key(
+        integer(1),
+        100,
+        "How many jobs may wait for a process; further ones are refused with 503.",
+    )
+    responseTimeout: int = key(
+        integer(1),
+        1800,
+        "Seconds that a job may run, unless its request has a TIMEOUT.",
+    )
+    responseExpiration: int = key(
+        integer(1),
+        86400,
+        "Seconds that results are kept, unless the request has an EXPIRE.",
+    )
+    maxbuffersize: int = key(
+        integer(1, 65536),
+        100,
+        "The largest body of a request, in MiB.",
+    )
+    maxinputsize: int = key(
+        integer(1, 65536),
+        100,
+        "The largest complex input, inline or fetched by reference, in MiB.",
+    )
+    httpProxy: bool = key(
+        BOOLEAN,
+        False,
+        "The server is behind a proxy: believe Forwarded, X-Forwarded-* and"
+        " X-Qgis-* headers.",
+    )
+    hostProxy: str = key(
+        BASE_URL,
+        "",
+        "The server's public URL, which the URLs in all documents begin with."
+        " Empty to take it from the request.",
+        aliases=["proxy_url"],
+    )
+    cancelGrace: float = key(
+        number(0, 3600),
+        5.0,
+        "Seconds that a job which is cancelled or out of time has to end, before"
+        " its processes are killed.",
+    )
+    startTimeout: float = key(
+        number(1, 3600),
+        60.0,
+        "Seconds that QGIS has to start, before it is killed and started again.",
+    )
+    crossOrigin: bool = key(
+        BOOLEAN,
+        True,
+        "Let pages of other origins use the service (CORS).",
+    )
+
+    @property
+    def workers(self) -> int:
+        """How many jobs run side by side, a positive number."""
+        return self.parallelprocesses or len(os.sched_getaffinity(0))
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """The endpoints to listen on, for C{serverFromString}."""
+        return self.listen or tuple(
+            f"{'tcp6' if ':' in address else 'tcp'}:port={self.port}"
+            ":interface=" + address.replace(":", "\\:")
+            for address in self.interfaces
+        )
+
+    @property
+    def storeURL(self) -> StoreURL:
+        """Where the records of jobs are kept."""
+        return self.store or SQLiteStore(os.path.join(self.workdir, "jobs.sqlite"))
+
+
+@attrs.frozen
+class Logging:
+    """What is logged.  Where to is for C{twistd --logfile} and C{--logger}."""
+
+    level: str = key(
+        choice(
+            "critical",
+            "error",
+            "warn",
+            "info",
+            "debug",
+            warning="warn",
+            fatal="critical",
+        ),
+        "info",
+        "The least level to log: critical, error, warn, info or debug.",
+        env=["LOGLEVEL"],
+        option=Option("debug", "d", means="debug", help="Log at level debug."),
+    )
+
+
+@attrs.frozen
+class Projects:
+    """Which projects a request may name."""
+
+    rootdir: str = key(
+        PATH,
+        "",
+        "The folder that has the projects a request may name by MAP. Empty for no"
+        " projects.",
+        env=["CACHE_ROOTDIR"],
+    )
+
+
+@attrs.frozen
+class Processing:
+    """Which algorithms are published, and how they run."""
+
+    providersModulePath: tuple[str, ...] = key(
+        PATHS,
+        (),
+        "Folders with a folder scripts/ whose algorithms are published too.",
+    )
+    exposedProviders: tuple[str, ...] = key(
+        LIST,
+        (),
+        "The providers to publish, such as native, qgis, gdal, script. Empty for"
+        " all that there are.",
+    )
+    defaultCRS: str = key(
+        CRS,
+        "EPSG:4326",
+        "The CRS of jobs that name no project.",
+        name="default_crs",
+    )
+
+
+@attrs.frozen
+class ServiceMetadata:
+    """What the capabilities say of the service and its provider."""
+
+    title: str = key(
+        TEXT,
+        "QGIS Processing",
+        "The service's title.",
+        aliases=["identification_title"],
+    )
+    abstract: str = key(
+        LINES,
+        "QGIS Processing algorithms as a Web Processing Service",
+        "What the service offers.",
+        aliases=["identification_abstract"],
+    )
+    keywords: tuple[str, ...] = key(
+        LIST,
+        ("WPS", "QGIS", "Processing"),
+        "Words to find it by, with commas between.",
+        aliases=["identification_keywords"],
+    )
+    fees: str = key(LINES, "NONE", "What it costs.", aliases=["identification_fees"])
+    accessconstraints: str = key(
+        LINES,
+        "NONE",
+        "Who may use it and what for.",
+        aliases=["identification_accessconstraints"],
+    )
+    providerName: str = key(TEXT, "", "Who runs the service.")
+    providerURL: str = key(TEXT, "", "The provider's web page.", name="provider_url")
+    contactName: str = key(TEXT, "", "Whom to ask.")
+    contactPosition: str = key(TEXT, "", "What that person does.")
+    contactPhone: str = key(TEXT, "", "Telephone number.")
+    contactEmail: str = key(TEXT, "", "Address for electronic mail.")
+    contactAddress: str = key(LINES, "", "Street and house.")
+    contactCity: str = key(TEXT, "", "Town.")
+    contactStateorprovince: str = key(TEXT, "", "State or province.")
+    contactPostalcode: str = key(TEXT, "", "Postal code.")
+    contactCountry: str = key(TEXT, "", "Country.")
+
+
+class Layer(enum.IntEnum):
+    """Where a value may come from, the weakest first."""
+
+    DEFAULT = 0
+    FILE = 1
+    ENVIRONMENT = 2
+    COMMAND_LINE = 3
+
+
+@attrs.frozen
+class Origin:
+    """
+    Where a value comes from.
+
+    @ivar name: the file, variable or option; empty for a default.
+    """
+
+    layer: Layer
+    name: str = ""
+
+    def place(self, section: str, key: str) -> str:
+        """What an error message begins with."""
+        if self.layer is Layer.FILE:
+            return f"{self.name}: [{section}] {key}"
+        return self.name or f"[{section}] {key}"
+
+    def __str__(self) -> str:
+        return self.name or "default"
+
+
+DEFAULT = Origin(Layer.DEFAULT)
+
+
+@attrs.frozen
+class Settings:
+    """
+    The configuration in force.  Made by L{load}, or by hand in a test.
+
+    @ivar origins: where the values come from, by section and key; what is
+        missing is a default.
+    """
+
+    server: Server = _section("server", Server, "The server itself.")
+    logging: Logging = _section(
+        "logging",
+        Logging,
+        "What is logged. Where to is for twistd's own options: --logfile, --syslog,"
+        " --logger.",
+    )
+    projects: Projects = _section(
+        "projects.cache", Projects, "The projects that requests may name."
+    )
+    processing: Processing = _section(
+        "processing", Processing, "What is published, and how it runs."
+    )
+    qgisSettings: Mapping[str, str] = _section(
+        "qgis.settings",
+        dict,
+        "QGIS's own settings, by the keys that QGIS has for them. Each key is"
+        " allowed; none has an environment variable.",
+    )
+    metadata: ServiceMetadata = _section(
+        "metadata:main",
+        ServiceMetadata,
+        "What the capabilities say of the service and of who runs it.",
+    )
+    origins: Mapping[tuple[str, str], Origin] = attrs.field(factory=dict, eq=False)
+
+    def problem(self, section: str, key: str, text: str) -> ConfigurationError:
+        """
+        An error for a value that only its user can tell to be wrong.
+
+        @param text: what is wrong and what was expected.
+        """
+        origin = self.origins.get((section, key), DEFAULT)
+        return ConfigurationError(f"{origin.place(section, key)}: {text}")
+
+
+def _inIni(attribute: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", attribute).lower()
+
+
+def _keysOf(section: Section) -> tuple[Key, ...]:
+    if section.cls is None:
+        return ()
+    fields = attrs.fields(section.cls)
+    infos = ((field.name, field.metadata[Key]) for field in fields)
+    return tuple(
+        attrs.evolve(
+            info,
+            section=section.name,
+            attribute=attribute,
+            name=info.name or _inIni(attribute),
+        )
+        for attribute, info in infos
+    )
+
+
+def _sections() -> tuple[Section, ...]:
+    found = []
+    for field in attrs.fields(Settings):
+        if Section in field.metadata:
+            section = attrs.evolve(field.metadata[Section], attribute=field.name)
+            found.append(attrs.evolve(section, keys=_keysOf(section)))
+    return tuple(found)
+
+
+#: The schema: the sections with their keys.
+SECTIONS = _sections()
+
+
+# The reader
+
+
+@attrs.frozen
+class _Given:
+    """
+    A text that was given for a key.
+
+    @ivar base: the directory that relative paths start from.
+    """
+
+    text: str
+    origin: Origin
+    base: str
+
+
+_Values = dict[tuple[str, str], _Given]
+
+
+def load(
+    path: str | None,
+    environ: Mapping[str, str],
+    overrides: Mapping[tuple[str, str], str],
+    warn: Callable[[str], None] | None = None,
+) -> Settings:
+    """
+    Read the configuration.
+
+    Relative paths start from the file's folder if they stand in the file,
+    from the current directory otherwise.
+
+    @param path: the ini file, or None for none.
+    @param environ: the environment; an empty variable is as good as none.
+    @param overrides: texts from the command line, by section and key.
+    @param warn: is told of what looks wrong but is no error; by default it is
+        logged.
+    @raise ConfigurationError: with all that is wrong.
+    """
+    if warn is None:
+
+        def warn(text: str) -> None:
+            _log.warn("{warning}", warning=text)
+
+    problems: list[str] = []
+    given: _Values = {}
+    if path is not None:
+        given.update(_fromFile(path, problems))
+    given.update(_fromEnvironment(environ, problems, warn))
+    given.update(_fromCommandLine(overrides, problems))
+    _yieldListen(given)
+    values: dict[str, Any] = {
+        section.attribute: _value(section, given, problems) for section in SECTIONS
+    }
+    if problems:
+        raise ConfigurationError(*problems)
+    return Settings(**values, origins={id: each.origin for id, each in given.items()})
+
+
+def _value(section: Section, given: _Values, problems: list[str]) -> Any:
+    """The value of a section; a default where there is a problem."""
+    if section.cls is None:
+        return {
+            name: _text(each, (section.name, name), problems)
+            for (sectionName, name), each in given.items()
+            if sectionName == section.name
+        }
+    values = {}
+    for key in section.keys:
+        each = given.get(key.id)
+        if each is None:
+            # Also for its paths to become absolute.
+            values[key.attribute] = key.kind.parse(key.defaultText, os.getcwd())
+            continue
+        text = _text(each, key.id, problems, key.kind.lines)
+        if text is None:
+            continue
+        try:
+            values[key.attribute] = key.kind.parse(text, each.base)
+        except ValueError as error:
+            # Others' texts are no help to who wrote the value, and what is
+            # Unfit may hold a password.
+            but = f": {error}" if isinstance(error, Unfit) else f", not {text!r}"
+            problems.append(
+                f"{each.origin.place(*key.id)}: expected {key.kind.expected}{but}"
+            )
+    return section.cls(**values)
+
+
+def _text(
+    each: _Given, id: tuple[str, str], problems: list[str], lines: bool = False
+) -> str | None:
+    """The text that was given, or None if there are odd characters in it."""
+    allowed = "\t\n" if lines else "\t"
+    text = each.text.strip(" \t\r\n")
+    for character in text:
+        # What XML can't say either: controls, lone surrogates, non-characters.
+        odd = unicodedata.category(character) in ("Cc", "Cs")
+        if (odd or character in "\ufffe\uffff") and character not in allowed:
+            what = "a line break" if character == "\n" else f"U+{ord(character):04X}"
+            problems.append(
+                f"{each.origin.place(*id)}: expected text without control characters,"
+                f" not with {what}"
+            )
+            return None
+    return text
+
+
+def _nearest(word: str, words: Iterable[str], prefix: str = "") -> str:
+    """
+    What to add to a message on a word that is unknown.
+
+    @param prefix: what all begin with, lest it makes all alike.
+    """
+    byFolded = {each.removeprefix(prefix).lower(): each for each in words}
+    near = difflib.get_close_matches(word.removeprefix(prefix).lower(), byFolded, 1)
+    return f"; did you mean {byFolded[near[0]]}?" if near else ""
+
+
+def _fromFile(path: str, problems: list[str]) -> _Values:
+    given: _Values = {}
+    base = os.path.dirname(os.path.abspath(path))
+    origin = Origin(Layer.FILE, path)
+    known = {section.name: section for section in SECTIONS}
+    for sectionName, items in _readIni(path).items():
+        section = known.get(sectionName)
+        if section is None:
+            near = _nearest(sectionName, known)
+            problems.append(f"{path}: [{sectionName}]: there is no such section{near}")
+            continue
+        if section.cls is None:
+            for name, text in items.items():
+                given[sectionName, name] = _Given(text, origin, base)
+            continue
+        names = {name: key for key in section.keys for name in (key.name, *key.aliases)}
+        for name, text in items.items():
+            key = names.get(name)
+            if key is None:
+                near = _nearest(name, names)
+                problem = f"there is no such key{near}"
+            elif key.id in given:
+                problem = f"this is another name of {key.name}, which is there too"
+            else:
+                given[key.id] = _Given(text, origin, base)
+                continue
+            problems.append(f"{path}: [{sectionName}] {_printable(name)}: {problem}")
+    return given
+
+
+def _printable(text: str) -> str:
+    return text if text.isprintable() else ascii(text)
+
+
+def _readIni(path: str) -> dict[str, dict[str, str]]:
+    """The texts of an ini file by section and key."""
+    parser = configparser.ConfigParser(
+        interpolation=None,
+        # No section hands its keys to all others: no header can have this name.
+        default_section="",
+        empty_lines_in_values=False,
+    )
+    # QGIS tells the case of its keys.
+    parser.optionxform = str  # type: ignore[assignment, method-assign]
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+        parser.read_string(data.decode("utf-8-sig"), path)
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror}") from None
+    except ValueError as error:
+        # A path with a NUL is a ValueError too.
+        if not isinstance(error, UnicodeDecodeError):
+            raise ConfigurationError(f"{path!r}: {error}") from None
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ConfigurationError(f"{path}: line {line}: expected UTF-8") from None
+    except configparser.DuplicateSectionError as error:
+        raise ConfigurationError(
+            f"{path}: line {error.lineno}: the section [{error.section}] is there twice"
+        ) from None
+    except configparser.DuplicateOptionError as error:
+        raise ConfigurationError(
+            f"{path}: [{error.section}] {error.option}: line {error.lineno}:"
+            " the key is there twice"
+        ) from None
+    except configparser.MissingSectionHeaderError as error:
+        raise ConfigurationError(
+            f"{path}: line {error.lineno}: expected a section such as [server] before"
+            f" {error.line.strip()!r}"
+        ) from None
+    except configparser.ParsingError as error:
+        raise ConfigurationError(
+            *(
+                f"{path}: line {line}: expected key = value, not {source}"
+                for line, source in error.errors
+            )
+        ) from None
+    return {name: dict(parser.items(name)) for name in parser.sections()}
+
+
+def _fromEnvironment(
+    environ: Mapping[str, str], problems: list[str], warn: Callable[[str], None]
+) -> _Values:
+    given: _Values = {}
+    known = {
+        variable: key
+        for section in SECTIONS
+        for key in section.keys
+        for variable in key.variables
+    }
+    base = os.getcwd()
+    for variable, text in sorted(environ.items()):
+        if not variable.startswith("QGSWPS_") or not text:
+            continue
+        key = known.get(variable)
+        if key is None:
+            near = _nearest(variable, known, "QGSWPS_")
+            warn(f"{_printable(variable)}: there is no such variable{near}")
+            continue
+        other = given.get(key.id)
+        if other is not None and other.text != text:
+            problems.append(
+                f"{variable}: this means the same as {other.origin.name}, which has"
+                " another value"
+            )
+            continue
+        given[key.id] = _Given(text, Origin(Layer.ENVIRONMENT, variable), base)
+    return given
+
+
+def _fromCommandLine(
+    overrides: Mapping[tuple[str, str], str], problems: list[str]
+) -> _Values:
+    given: _Values = {}
+    keys = {key.id: key for section in SECTIONS for key in section.keys}
+    base = os.getcwd()
+    for id, text in overrides.items():
+        key = keys.get(id)
+        if key is None:
+            problems.append("[{}] {}: there is no such key".format(*id))
+            continue
+        name = f"--{key.option.name}" if key.option is not None else ""
+        given[id] = _Given(text, Origin(Layer.COMMAND_LINE, name), base)
+    return given
+
+
+def _yieldListen(given: _Values) -> None:
+    """
+    Endpoints override port and interfaces, but not those of a stronger layer:
+    who says C{--port} wants to see it honoured.
+    """
+    listen = given.get(("server", "listen"))
+    others = (given.get(("server", name)) for name in ("port", "interfaces"))
+    if listen is not None and any(
+        other is not None and other.origin.layer > listen.origin.layer
+        for other in others
+    ):
+        del given["server", "listen"]

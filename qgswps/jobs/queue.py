@@ -1,0 +1,442 @@
+"""
+The job queue: admission, dispatch, TIMEOUT and EXPIRE, recovery.
+
+The queue alone changes the records of this server's jobs; what an executor
+tells it goes through L{qgswps.jobs.lifecycle.advance} and the store's
+compare-and-set.
+"""
+
+from __future__ import annotations
+
+import errno
+import uuid
+from collections import deque
+from typing import Any, TypeVar
+
+import attrs
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredList, succeed
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from qgswps.errors import Fault, OWSError, busy
+from qgswps.interfaces import IExecutor, IJobQueue, IJobStore
+from qgswps.jobs.active import ActiveJob
+from qgswps.jobs.expiry import Expiry
+from qgswps.jobs.lifecycle import advance
+from qgswps.jobs.spool import Spool
+from qgswps.journal import Logger
+from qgswps.model import Job, ProcessDescription, Result, State, Task
+from qgswps.threads import inThread
+
+log = Logger()
+
+T = TypeVar("T")
+
+#: Progress is stored at most once in so many seconds.
+PROGRESS_INTERVAL = 1.0
+
+#: The locator of the fault of a job whose TIMEOUT passed.
+TIMEOUT = "timeout"
+
+
+@attrs.frozen
+class Limits:
+    """
+    What a queue allows.  Times are in seconds.
+
+    @ivar waiting: jobs that wait for a slot; one more is refused.
+    @ivar timeout: how long a run lasts at most, and if the client says nothing.
+    @ivar expire: how long results are kept at most, and likewise.
+    @ivar stopGrace: how long running jobs may go on when the server stops.
+    """
+
+    waiting: int = 100
+    timeout: int = 1800
+    expire: int = 86400
+    stopGrace: float = 10.0
+
+
+@implementer(IJobQueue)
+class JobQueue(Service):
+    """See L{IJobQueue}."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        store: IJobStore,
+        executor: IExecutor,
+        spool: Spool,
+        server: str,
+        limits: Limits,
+    ) -> None:
+        """
+        @param server: the name under which this server's jobs are found again
+            after a restart.
+        """
+        self._reactor = reactor
+        self._store = store
+        self._executor = executor
+        self._spool = spool
+        self._server = server
+        self._limits = limits
+        self._active: dict[str, ActiveJob] = {}
+        self._waiting: deque[ActiveJob] = deque()
+        self._admitting = 0
+        self._running: set[ActiveJob] = set()
+        self._pending: set[Deferred[Any]] = set()
+        self._expiry = Expiry(reactor, self._expire)
+        self._stopping = False
+        self._dispatching = False
+        self._recovered = False
+
+    # The service
+
+    async def recover(self) -> None:
+        """
+        Take up what an earlier run of this server left behind, then take jobs.
+        """
+        unfinished = await self._store.find(
+            states=(State.ACCEPTED, State.STARTED), server=self._server
+        )
+        finished = await self._store.find(
+            states=(State.SUCCEEDED, State.FAILED, State.DISMISSED),
+            server=self._server,
+        )
+        for job in reversed(unfinished):
+            if job.state is State.ACCEPTED and job.asynchronous:
+                active = self._active[job.id] = ActiveJob(self, job)
+                self._waiting.append(active)
+                continue
+            text = (
+                "the server was restarted while the job ran"
+                if job.state is State.STARTED
+                else "the server was restarted, and with it the connection to the"
+                " client that waited for the job"
+            )
+            active = self._active[job.id] = ActiveJob(self, job)
+            self._finish(active, State.FAILED, (Fault("NoApplicableCode", text),))
+        for job in finished:
+            if job.expires is not None:
+                self._expiry.add(job.id, job.expires)
+        await self._removeStrays()
+        self._recovered = True
+        if unfinished:
+            log.info(
+                "recovered: {queued} jobs wait again, {failed} had been running",
+                queued=len(self._waiting),
+                failed=len(unfinished) - len(self._waiting),
+            )
+        self._dispatch()
+
+    async def _removeStrays(self) -> None:
+        """Remove directories of which no record tells."""
+        for jobId in await inThread(self._reactor, self._spool.jobIds):
+            if jobId not in self._active and await self._store.get(jobId) is None:
+                await inThread(self._reactor, self._spool.remove, jobId)
+
+    async def stop(self) -> None:
+        """
+        Take no more jobs, let the running ones end or end them, and return
+        when all is stored.  What waits stays accepted, for the next start.
+        """
+        self._stopping = True
+        self._expiry.stop()
+        waiting, self._waiting = list(self._waiting), deque()
+        for active in waiting:
+            self._leave(active)
+        for active in list(self._running):
+            if self._isLeft(active) and active.execution is not None:
+                active.execution.cancel()
+        running = [
+            active.wait() for active in self._running if not active.job.state.terminal
+        ]
+        if running:
+            log.info("waiting for {count} running jobs", count=len(running))
+            everything = DeferredList(running, consumeErrors=True)
+            everything.addTimeout(self._limits.stopGrace, self._reactor)
+            everything.addErrback(lambda _: None)
+            await everything
+        fault = Fault("NoApplicableCode", "the server was stopped while the job ran")
+        for active in list(self._running):
+            if self._isLeft(active):
+                self._leave(active)
+            elif not active.job.state.terminal:
+                self._finish(active, State.FAILED, (fault,))
+            if active.execution is not None:
+                active.execution.cancel()
+        while self._pending:
+            await DeferredList(list(self._pending), consumeErrors=True)
+
+    def _isLeft(self, active: ActiveJob) -> bool:
+        """Whether the server stops before the job has begun."""
+        return self._stopping and active.job.state is State.ACCEPTED
+
+    def _leave(self, active: ActiveJob) -> None:
+        """Leave a job that nobody waits for to the next start."""
+        if not active.job.asynchronous:
+            self._finish(active, State.DISMISSED, (), "the server was stopped")
+
+    # IJobQueue
+
+    def submit(
+        self, task: Task, description: ProcessDescription, realm: str | None = None
+    ) -> Deferred[Job]:
+        """See L{IJobQueue}; a job whose submission is cancelled is dismissed."""
+        answer: Deferred[Job] = Deferred()
+        submitting = Deferred.fromCoroutine(self._submit(task, description, realm))
+        self._pending.add(submitting)
+
+        def submitted(result: Job | Failure) -> None:
+            self._pending.discard(submitting)
+            if not answer.called:
+                answer.callback(result)
+            elif isinstance(result, Job):
+                self.dismiss(result.id, "the client went away")
+
+        submitting.addBoth(submitted)
+        return answer
+
+    async def _submit(
+        self, task: Task, description: ProcessDescription, realm: str | None
+    ) -> Job:
+        if self._stopping or not self._recovered:
+            raise busy(
+                "the server is stopping" if self._stopping else "the server is starting"
+            )
+        free = max(0, self._executor.capacity - len(self._running))
+        if len(self._waiting) + self._admitting >= self._limits.waiting + free:
+            raise busy(
+                f"{len(self._waiting)} jobs are waiting already; try again later"
+            )
+        request = task.request
+        job = Job(
+            id=str(uuid.uuid4()),
+            processId=request.processId,
+            processVersion=description.version,
+            processTitle=description.title,
+            server=self._server,
+            created=self._reactor.seconds(),
+            map=request.map,
+            asynchronous=request.asynchronous,
+            realm=realm,
+            timeout=min(request.timeout or self._limits.timeout, self._limits.timeout),
+            expire=min(request.expire or self._limits.expire, self._limits.expire),
+        )
+        self._admitting += 1
+        try:
+            await inThread(self._reactor, self._create, job.id, task)
+            try:
+                await self._store.add(job)
+            except BaseException:
+                await inThread(self._reactor, self._spool.remove, job.id)
+                raise
+        finally:
+            self._admitting -= 1
+        active = self._active[job.id] = ActiveJob(self, job)
+        if self._isLeft(active):
+            self._leave(active)
+            return job
+        self._waiting.append(active)
+        log.debug("job {job} accepted: {process}", job=job.id, process=job.processId)
+        self._dispatch()
+        return job
+
+    def _create(self, jobId: str, task: Task) -> None:
+        try:
+            self._spool.create(jobId, task)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                fault = Fault("NotEnoughStorage", "there is no room for the job's data")
+                raise OWSError(fault, retryAfter=60) from None
+            raise
+
+    def wait(self, jobId: str) -> Deferred[Job]:
+        """See L{IJobQueue}."""
+        active = self._active.get(jobId)
+        if active is None:
+            stored: Deferred[Job] = self._store.get(jobId)
+            return stored
+        return active.wait()
+
+    def dismiss(self, jobId: str, message: str) -> Deferred[Job | None]:
+        """See L{IJobQueue}."""
+        active = self._active.get(jobId)
+        if active is None:
+            stored: Deferred[Job | None] = self._store.get(jobId)
+            return stored
+        if active in self._waiting:
+            self._waiting.remove(active)
+        if not active.job.state.terminal:
+            self._finish(active, State.DISMISSED, (), message)
+        if active.execution is not None:
+            active.execution.cancel()
+        return succeed(active.job)
+
+    # Dispatch
+
+    def _dispatch(self) -> None:
+        if self._dispatching or self._stopping:
+            return
+        # What can't be executed has exited at once, and would come back here.
+        self._dispatching = True
+        while self._waiting and len(self._running) < self._executor.capacity:
+            self._begin(self._waiting.popleft())
+        self._dispatching = False
+
+    def _begin(self, active: ActiveJob) -> None:
+        self._running.add(active)
+        directory = self._spool.directory(active.job.id)
+        active.execution = self._executor.execute(directory, active)
+        active.execution.exited.addCallback(self._hasExited, active)
+        active.execution.result.addCallbacks(
+            self._hasResult,
+            self._hasFailed,
+            callbackArgs=(active,),
+            errbackArgs=(active,),
+        )
+        active.execution.result.addErrback(
+            lambda reason: log.failure("a job's end went wrong", reason)
+        )
+
+    def hasStarted(self, active: ActiveJob, pid: int) -> None:
+        """A worker has taken the job."""
+        if active.job.state is not State.ACCEPTED or self._stopping:
+            return  # its worker is being ended
+        self._advance(active, State.STARTED, pid=pid)
+        active.timer = self._reactor.callLater(
+            active.job.timeout or self._limits.timeout, self._timeOut, active
+        )
+        log.debug("job {job} started in {pid}", job=active.job.id, pid=pid)
+
+    def hasProgressed(self, active: ActiveJob) -> None:
+        """The algorithm has reported."""
+        now = self._reactor.seconds()
+        job = active.job
+        if (
+            job.state is State.STARTED
+            and now - active.progressStored >= PROGRESS_INTERVAL
+        ):
+            active.progressStored = now
+            self._keep(self._store.progress(job.id, job.percent, job.message))
+
+    def _timeOut(self, active: ActiveJob) -> None:
+        text = f"TimeOut: the run took longer than {active.job.timeout} s and was ended"
+        self._finish(active, State.FAILED, (Fault("NoApplicableCode", text, TIMEOUT),))
+        if active.execution is not None:
+            active.execution.cancel()
+
+    def _hasResult(self, result: Result, active: ActiveJob) -> None:
+        if active.job.state.terminal or (result.faults and self._isLeft(active)):
+            return
+        state = State.FAILED if result.faults else State.SUCCEEDED
+        if active.job.state is State.ACCEPTED:
+            self._advance(active, State.STARTED)
+        self._finish(active, state, result.faults, peakMemory=result.peakMemory)
+
+    async def _explain(self, reason: Failure, active: ActiveJob) -> None:
+        exit = getattr(reason.value, "exit", None)
+        lines = await inThread(self._reactor, self._spool.lastLines, active.job.id)
+        if active.job.state.terminal:
+            return
+        text = f"The job failed: {reason.value}."
+        if lines:
+            text += " The last lines of its log: " + " | ".join(lines)
+        self._finish(
+            active,
+            State.FAILED,
+            (Fault("NoApplicableCode", text),),
+            signal=getattr(exit, "signal", None),
+            peakMemory=getattr(exit, "peakMemory", None),
+        )
+
+    def _hasFailed(self, reason: Failure, active: ActiveJob) -> Deferred[None] | None:
+        if active.job.state.terminal or self._isLeft(active):
+            return None
+        return self._keep(Deferred.fromCoroutine(self._explain(reason, active)))
+
+    def _hasExited(self, exit: Any, active: ActiveJob) -> None:
+        # Only now is the slot free: slots are counted from live processes.
+        self._running.discard(active)
+        if exit.status != 0:  # a worker that ends well has tidied up itself
+            self._keep(inThread(self._reactor, self._spool.tidy, active.job.id))
+        self._dispatch()
+
+    # Records
+
+    def _advance(
+        self, active: ActiveJob, state: State, **changes: Any
+    ) -> Deferred[Any]:
+        before = active.job
+        active.job = advance(before, state, self._reactor.seconds(), **changes)
+
+        def replaced(inState: bool | None) -> None:
+            if inState is False:
+                log.warn(
+                    "job {job} was not {before} in the store, and could not be {state}",
+                    job=before.id,
+                    before=before.state.value,
+                    state=state.value,
+                )
+
+        stored = self._keep(self._store.replace(active.job, before.state))
+        return stored.addCallback(replaced)
+
+    def _finish(
+        self,
+        active: ActiveJob,
+        state: State,
+        faults: tuple[Fault, ...],
+        message: str = "",
+        **changes: Any,
+    ) -> None:
+        """The job has ended: store it, then tell those who wait."""
+        active.cancelTimer()
+        now = self._reactor.seconds()
+        message = message or "; ".join(fault.text for fault in faults)
+        expires = now + (active.job.expire or self._limits.expire)
+        stored = self._advance(
+            active,
+            state,
+            faults=faults,
+            message=message or active.job.message,
+            expires=expires,
+            **changes,
+        )
+        log.info(
+            "job {job} {state}: {process}, {seconds:.3f} s",
+            job=active.job.id,
+            state=state.value,
+            process=active.job.processId,
+            seconds=now - active.job.created,
+            message=message,
+        )
+
+        def settled(_: Any) -> None:
+            self._active.pop(active.job.id, None)
+            if not self._stopping:
+                self._expiry.add(active.job.id, expires)
+            active.settled()
+
+        stored.addCallback(settled)
+
+    def _expire(self, jobId: str) -> None:
+        self._keep(Deferred.fromCoroutine(self._remove(jobId)))
+
+    async def _remove(self, jobId: str) -> None:
+        await self._store.remove(jobId)
+        await inThread(self._reactor, self._spool.remove, jobId)
+        log.info("job {job} expired", job=jobId)
+
+    def _keep(self, d: Deferred[T]) -> Deferred[T | None]:
+        """Have L{stop} wait for it, and log it if it fails."""
+        self._pending.add(d)
+
+        def done(result: Any) -> Any:
+            self._pending.discard(d)
+            if isinstance(result, Failure):
+                log.failure("a record or directory could not be kept", result)
+                return None
+            return result
+
+        return d.addBoth(done)

@@ -1,0 +1,104 @@
+"""
+The spool: one directory a job, with what its processes hand to each other.
+
+    jobs/{id}/task.json     what to do
+              inputs/       data that the client sent
+              outputs/      what clients may download
+              result.json   what came of it
+              log           what the run printed
+              tmp/          gone after the run
+
+All functions that touch the disk are meant for the reactor's thread pool.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+from qgswps import codec
+from qgswps.model import Result, Task
+
+TASK = "task.json"
+RESULT = "result.json"
+LOG = "log"
+INPUTS = "inputs"
+OUTPUTS = "outputs"
+TEMPORARY = "tmp"
+
+#: How much of a log is looked at for its last lines, in bytes.
+_TAIL = 8192
+
+
+class Spool:
+    """
+    The directories of jobs.
+
+    @ivar root: absolute path of the folder that holds them.
+    """
+
+    def __init__(self, root: str) -> None:
+        self.root = os.path.abspath(root)
+
+    def directory(self, jobId: str) -> str:
+        """The absolute path of a job's directory, whether it is there or not."""
+        return os.path.join(self.root, jobId)
+
+    def create(self, jobId: str, task: Task) -> str:
+        """
+        Make the directory of a new job.
+
+        @return: its path.
+        @raise OSError: no place, no right; then nothing is left behind.
+        """
+        directory = self.directory(jobId)
+        os.makedirs(directory, mode=0o750)
+        try:
+            for name in (INPUTS, OUTPUTS):
+                os.mkdir(os.path.join(directory, name), 0o750)
+            codec.write(os.path.join(directory, TASK), task)
+        except BaseException:
+            shutil.rmtree(directory, ignore_errors=True)
+            raise
+        return directory
+
+    def task(self, jobId: str) -> Task:
+        """What a job has to do."""
+        return codec.read(os.path.join(self.directory(jobId), TASK), Task)
+
+    def result(self, jobId: str) -> Result:
+        """What came of a job."""
+        return codec.read(os.path.join(self.directory(jobId), RESULT), Result)
+
+    def read(self, jobId: str, path: str) -> bytes:
+        """A file of a job that its result names."""
+        with open(os.path.join(self.directory(jobId), path), "rb") as file:
+            return file.read()
+
+    def lastLines(self, jobId: str, count: int = 5) -> list[str]:
+        """The last lines of a job's log, fewer or none if there are not so many."""
+        try:
+            with open(os.path.join(self.directory(jobId), LOG), "rb") as file:
+                file.seek(0, os.SEEK_END)
+                file.seek(max(0, file.tell() - _TAIL))
+                text = file.read().decode("utf-8", "replace")
+        except OSError:
+            return []
+        return [line[:500] for line in text.splitlines() if line.strip()][-count:]
+
+    def tidy(self, jobId: str) -> None:
+        """Remove what a run needed but nobody else does."""
+        shutil.rmtree(
+            os.path.join(self.directory(jobId), TEMPORARY), ignore_errors=True
+        )
+
+    def remove(self, jobId: str) -> None:
+        """Remove all of a job."""
+        shutil.rmtree(self.directory(jobId), ignore_errors=True)
+
+    def jobIds(self) -> list[str]:
+        """The jobs that have a directory."""
+        try:
+            return os.listdir(self.root)
+        except FileNotFoundError:
+            return []

@@ -1,0 +1,241 @@
+"""
+The kinds of values that a configuration has: how a text becomes a value and
+a value a text.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import os
+import re
+from collections.abc import Callable
+from typing import Generic, TypeVar
+from urllib.parse import urlsplit
+
+import attrs
+
+T = TypeVar("T")
+
+
+class Unfit(ValueError):
+    """A text is not of a kind, for a reason worth telling."""
+
+
+@attrs.frozen
+class Kind(Generic[T]):
+    """
+    A kind of value.
+
+    @ivar expected: what a text must be, to follow on "expected".
+    @ivar parse: makes a value of a text and of the directory that relative
+        paths start from; raises C{ValueError} for a text that is not as
+        C{expected}, L{Unfit} if there is more to say.
+    @ivar show: makes the text again.
+    @ivar lines: the text may have several lines.
+    """
+
+    expected: str
+    parse: Callable[[str, str], T]
+    show: Callable[[T], str] = str
+    lines: bool = False
+
+
+def integer(minimum: int, maximum: int | None = None) -> Kind[int]:
+    """Whole numbers within bounds."""
+
+    def parse(text: str, _: str) -> int:
+        # int() also takes "1_000" and the digits of other scripts.
+        if not re.fullmatch(r"[+-]?[0-9]{1,15}", text):
+            raise ValueError
+        value = int(text)
+        if value < minimum or (maximum is not None and value > maximum):
+            raise ValueError
+        return value
+
+    return Kind(_bounded("a whole number", minimum, maximum), parse)
+
+
+def number(minimum: float, maximum: float | None = None) -> Kind[float]:
+    """Numbers within bounds."""
+
+    def parse(text: str, _: str) -> float:
+        value = float(text)
+        if not math.isfinite(value) or value < minimum:
+            raise ValueError
+        if maximum is not None and value > maximum:
+            raise ValueError
+        return value
+
+    return Kind(_bounded("a number", minimum, maximum), parse, lambda v: f"{v:g}")
+
+
+def _bounded(what: str, minimum: float, maximum: float | None) -> str:
+    if maximum is None:
+        return f"{what}, {minimum} or more"
+    return f"{what} from {minimum} to {maximum}"
+
+
+def choice(*values: str, **others: str) -> Kind[str]:
+    """
+    One of some words, in any case.
+
+    @param others: further words and the ones that they stand for.
+    """
+    words = {**{value: value for value in values}, **others}
+
+    def parse(text: str, _: str) -> str:
+        try:
+            return words[text.lower()]
+        except KeyError:
+            raise ValueError from None
+
+    return Kind("one of " + ", ".join(values), parse)
+
+
+_BOOLEANS = {
+    **dict.fromkeys(("yes", "true", "on", "1"), True),
+    **dict.fromkeys(("no", "false", "off", "0"), False),
+}
+
+
+def _parseBoolean(text: str, _: str) -> bool:
+    try:
+        return _BOOLEANS[text.lower()]
+    except KeyError:
+        raise ValueError from None
+
+
+def _parsePath(text: str, base: str) -> str:
+    return os.path.abspath(os.path.join(base, os.path.expanduser(text))) if text else ""
+
+
+def _parsePaths(text: str, base: str) -> tuple[str, ...]:
+    return tuple(_parsePath(part, base) for part in _split(r"[,:\n]", text))
+
+
+def _parseList(text: str, _: str) -> tuple[str, ...]:
+    return _split(r"[,\n]", text)
+
+
+def _split(separators: str, text: str) -> tuple[str, ...]:
+    parts = (part.strip() for part in re.split(separators, text))
+    return tuple(part for part in parts if part)
+
+
+def _showList(values: tuple[str, ...]) -> str:
+    return ", ".join(values)
+
+
+def _parseAddresses(text: str, _: str) -> tuple[str, ...]:
+    addresses = _split(r"[,\n]", text)
+    if not addresses:
+        raise ValueError
+    return tuple(
+        address if address == "localhost" else str(ipaddress.ip_address(address))
+        for address in addresses
+    )
+
+
+def _parseEndpoints(text: str, _: str) -> tuple[str, ...]:
+    endpoints = tuple(text.split())
+    for endpoint in endpoints:
+        # The rest is for the plugins that Twisted may have for the name.
+        if not re.match(r"[A-Za-z][\w.-]*:.", endpoint):
+            raise Unfit(f"{endpoint!r} is none")
+    return endpoints
+
+
+def _parseBaseURL(text: str, _: str) -> str:
+    if not text:
+        return ""
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError
+    if parts.query or parts.fragment or " " in text:
+        raise ValueError
+    parts.port  # noqa: B018  a wrong one raises ValueError only when looked at
+    return text if text.endswith("/") else text + "/"
+
+
+def _parseCRS(text: str, _: str) -> str:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*:[A-Za-z0-9_.-]+", text):
+        raise ValueError
+    return text
+
+
+@attrs.frozen
+class SQLiteStore:
+    """
+    Jobs are kept in a file.
+
+    @ivar path: absolute path.
+    """
+
+    path: str
+
+    def __str__(self) -> str:
+        return f"sqlite://{self.path}"
+
+
+@attrs.frozen
+class RedisStore:
+    """Jobs are kept by a Redis server."""
+
+    host: str
+    port: int = 6379
+    dbnum: int = 0
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"redis://{host}:{self.port}/{self.dbnum}"
+
+
+StoreURL = SQLiteStore | RedisStore
+
+
+def _parseStore(text: str, _: str) -> StoreURL | None:
+    if not text:
+        return None
+    parts = urlsplit(text)
+    if parts.query or parts.fragment:
+        raise ValueError
+    if parts.scheme == "sqlite":
+        if parts.netloc or not parts.path.strip("/"):
+            raise ValueError
+        # Some write sqlite:////var/x for /var/x and some sqlite:///var/x:
+        # take both.
+        return SQLiteStore(os.path.normpath("/" + parts.path.lstrip("/")))
+    if parts.scheme == "redis":
+        dbnum = parts.path.removeprefix("/") or "0"
+        if "@" in parts.netloc:
+            raise Unfit("a user or a password has no place in it")
+        if not parts.hostname or not re.fullmatch(r"[0-9]{1,4}", dbnum):
+            raise ValueError
+        return RedisStore(parts.hostname, parts.port or 6379, int(dbnum))
+    raise ValueError
+
+
+TEXT = Kind[str]("a text", lambda text, _: text)
+LINES = Kind[str]("a text", lambda text, _: text, lines=True)
+BOOLEAN = Kind[bool]("yes or no", _parseBoolean, lambda value: "yes" if value else "no")
+PATH = Kind[str]("a path", _parsePath)
+PATHS = Kind[tuple[str, ...]]("paths with commas between", _parsePaths, _showList, True)
+LIST = Kind[tuple[str, ...]]("words with commas between", _parseList, _showList, True)
+ADDRESSES = Kind[tuple[str, ...]](
+    "IP addresses with commas between", _parseAddresses, _showList, True
+)
+ENDPOINTS = Kind[tuple[str, ...]](
+    "endpoints as Twisted writes them, such as tcp:8080 or unix:/run/wps.sock,"
+    " with blanks between",
+    _parseEndpoints,
+    " ".join,
+    True,
+)
+BASE_URL = Kind[str]("an http or https URL without query", _parseBaseURL)
+CRS = Kind[str]("a CRS such as EPSG:4326", _parseCRS)
+STORE = Kind[StoreURL | None](
+    "sqlite:///PATH or redis://HOST:PORT/DB",
+    _parseStore,
+    lambda store: "" if store is None else str(store),
+)

@@ -1,0 +1,469 @@
+"""
+Requests against descriptions: does what is asked fit the process?
+
+This is the same for every protocol.  What a protocol's encoding leaves open,
+as the type of a value in KVP, is settled here too.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable
+
+import attrs
+
+from qgswps.errors import Fault, OWSError, invalid
+from qgswps.model import (
+    BoundingBoxType,
+    BoundingBoxValue,
+    ComplexType,
+    ComplexValue,
+    ExecuteRequest,
+    FileValue,
+    Format,
+    Input,
+    InputDescription,
+    InputValue,
+    LayerType,
+    LiteralType,
+    LiteralValue,
+    OutputDescription,
+    OutputRequest,
+    ProcessDescription,
+    ProjectSummary,
+    Range,
+    ReferenceValue,
+)
+from qgswps.ows.context import fittingLayers
+
+INTEGERS = frozenset(
+    (
+        "integer",
+        "int",
+        "long",
+        "short",
+        "byte",
+        "nonNegativeInteger",
+        "positiveInteger",
+        "unsignedInt",
+        "unsignedLong",
+    )
+)
+FLOATS = frozenset(("float", "double", "decimal"))
+_INTEGER = re.compile(r"[+-]?[0-9]+(\.0*)?", re.ASCII)
+_BOOLEANS = {"true": "true", "1": "true", "false": "false", "0": "false"}
+
+
+class _Unfit(Exception):
+    """A value that does not fit; the text says why."""
+
+    def __init__(self, text: str, code: str = "InvalidParameterValue") -> None:
+        super().__init__(text)
+        self.code = code
+
+
+def unknownProcess(identifier: str) -> OWSError:
+    """There is no process of that name (WPS 1.0.0, tables 31 and 62)."""
+    return invalid("identifier", f"there is no process {identifier!r}")
+
+
+def bind(
+    request: ExecuteRequest,
+    description: ProcessDescription,
+    layers: ProjectSummary | None = None,
+) -> ExecuteRequest:
+    """
+    Check a request against the description of its process (without a
+    project), and give its values the forms that the description says (WPS
+    1.0.0, section 10.2).
+
+    @param layers: what is known of the project that C{request.map} names.
+    @raise OWSError: all that is wrong.
+    """
+    faults: list[Fault] = []
+    inputs = []
+    for item in request.inputs:
+        described = description.input(item.identifier)
+        if described is None:
+            faults.append(
+                Fault(
+                    "InvalidParameterValue",
+                    f"{description.identifier} has no input {item.identifier!r}",
+                    item.identifier,
+                )
+            )
+        elif not _absent(item.value, described):
+            try:
+                value = _value(item.value, described, request.map is not None, layers)
+            except _Unfit as why:
+                text = f"the input {item.identifier} {why}"
+                faults.append(Fault(why.code, text, item.identifier))
+                # It was given, so that it is not called missing as well.
+                value = item.value
+            inputs.append(attrs.evolve(item, value=value))
+    faults.extend(_occurrences(inputs, description.inputs))
+    outputs, wrong = _outputs(request, description)
+    faults.extend(wrong)
+    if faults:
+        raise OWSError(faults)
+    return attrs.evolve(request, inputs=tuple(inputs), outputs=outputs)
+
+
+# Inputs
+
+
+def _occurrences(
+    inputs: Iterable[Input], described: Iterable[InputDescription]
+) -> Iterable[Fault]:
+    counts = Counter(item.identifier for item in inputs)
+    for item in described:
+        count = counts[item.identifier]
+        if count == 0 and item.minOccurs > 0:
+            yield Fault(
+                "MissingParameterValue",
+                f"the input {item.identifier} is missing",
+                item.identifier,
+            )
+        elif count < item.minOccurs:
+            yield Fault(
+                "MissingParameterValue",
+                f"the input {item.identifier} is given {count} times, "
+                f"at least {item.minOccurs} are needed",
+                item.identifier,
+            )
+        elif count > max(item.maxOccurs, 1):
+            yield Fault(
+                "InvalidParameterValue",
+                f"the input {item.identifier} is given {count} times, "
+                f"at most {max(item.maxOccurs, 1)} are taken",
+                item.identifier,
+            )
+
+
+def _absent(value: InputValue, described: InputDescription) -> bool:
+    """
+    Whether an empty text stands for no value: forms send one for each
+    optional field that is left empty.
+    """
+    if not isinstance(value, LiteralValue) or value.value.strip():
+        return False
+    data = described.data
+    text = isinstance(data, LiteralType) and data.dataType == "string"
+    free = text and not (isinstance(data, LiteralType) and data.allowed)
+    return described.minOccurs == 0 and not free
+
+
+def _value(
+    value: InputValue,
+    described: InputDescription,
+    withMap: bool,
+    layers: ProjectSummary | None,
+) -> InputValue:
+    if isinstance(value, FileValue):
+        # No protocol has a word for files of the server.
+        raise _Unfit("can't be a file of the server")
+    data = described.data
+    match data:
+        case LiteralType():
+            return _literal(value, data)
+        case BoundingBoxType():
+            return _box(value, data)
+        case ComplexType():
+            return _complex(value, data.formats, data.maximumMegabytes)
+        case LayerType():
+            if isinstance(value, LiteralValue) and withMap:
+                name = _layer(value, data, layers)
+                if name is not None:
+                    return name
+            return _complex(value, data.formats, None)
+
+
+def _layer(
+    value: LiteralValue, data: LayerType, layers: ProjectSummary | None
+) -> LiteralValue | None:
+    """The name of a layer; None if it is no name but data."""
+    text = value.value
+    if layers is not None:
+        names = {
+            name
+            for label, layer in fittingLayers(data, layers)
+            for name in (label, layer.id, layer.name)
+        }
+        if text in names:
+            return value
+        if text.strip() in names:
+            return attrs.evolve(value, value=text.strip())
+    if text.lstrip()[:1] in ("{", "<"):
+        return None
+    if not text.strip():
+        raise _Unfit("is the name of a layer, not empty")
+    if layers is not None:
+        known = any(text in (layer.name, layer.id) for layer in layers.layers)
+        if known:
+            raise _Unfit(f"can't be the layer {text!r}, which is not of a fitting kind")
+        raise _Unfit(f"is {text!r}, and the project has no such layer")
+    return value
+
+
+def _literal(value: InputValue, data: LiteralType) -> LiteralValue:
+    if isinstance(value, ComplexValue) and not _isBase64(value.format.encoding):
+        # A long text is sent as complex data by some.
+        value = LiteralValue(value.data)
+    if not isinstance(value, LiteralValue):
+        raise _Unfit("is literal data")
+    text = _typed(value.value, data.dataType)
+    if data.allowed or data.ranges:
+        text = _chosen(text, data)
+    if value.uom and data.uoms:
+        uom = value.uom.strip()
+        known = {name.lower(): name for name in data.uoms}
+        if uom.lower() not in known:
+            raise _Unfit(f"has the unit {uom!r}, not one of {_list(data.uoms)}")
+        value = attrs.evolve(value, uom=known[uom.lower()])
+    return attrs.evolve(value, value=text)
+
+
+def _typed(text: str, dataType: str) -> str:
+    """The text as its data type writes it."""
+    bare = text.strip()
+    if dataType == "boolean":
+        if bare.lower() not in _BOOLEANS:
+            raise _Unfit(f"is true or false, not {_short(text)}")
+        return _BOOLEANS[bare.lower()]
+    if dataType in INTEGERS:
+        if _INTEGER.fullmatch(bare) is None:
+            raise _Unfit(f"is an integer, not {_short(text)}")
+        return bare.partition(".")[0]
+    if dataType in FLOATS:
+        _number(bare)
+        return bare
+    return text
+
+
+def _number(text: str) -> float:
+    try:
+        # float() knows more than numbers on the wire: "1_000".
+        number = float(text) if "_" not in text else math.nan
+    except ValueError:
+        raise _Unfit(f"is a number, not {_short(text)}") from None
+    if not math.isfinite(number):
+        raise _Unfit(f"is a finite number, not {_short(text)}")
+    return number
+
+
+def _chosen(text: str, data: LiteralType) -> str:
+    """The text, if it is among the allowed values or in a range."""
+    for candidate in (text, text.strip()):
+        if candidate in data.allowed:
+            return candidate
+    if data.dataType in INTEGERS | FLOATS:
+        number = _number(text)
+        for value in data.allowed:
+            if _equals(value, number):
+                return value
+        if any(_inside(number, interval) for interval in data.ranges):
+            return text
+    choices = [*data.allowed, *(_interval(item) for item in data.ranges)]
+    raise _Unfit(f"is one of {_list(choices)}, not {_short(text)}")
+
+
+def _equals(text: str, number: float) -> bool:
+    try:
+        return float(text) == number
+    except ValueError:
+        return False
+
+
+def _inside(number: float, interval: Range) -> bool:
+    return (interval.minimum is None or number >= float(interval.minimum)) and (
+        interval.maximum is None or number <= float(interval.maximum)
+    )
+
+
+def _interval(interval: Range) -> str:
+    if interval.maximum is None:
+        return f"{interval.minimum} or more"
+    if interval.minimum is None:
+        return f"{interval.maximum} or less"
+    return f"{interval.minimum} to {interval.maximum}"
+
+
+def _box(value: InputValue, data: BoundingBoxType) -> BoundingBoxValue:
+    if isinstance(value, LiteralValue):
+        value = _boxFromText(value.value)
+    if not isinstance(value, BoundingBoxValue):
+        raise _Unfit("is a bounding box")
+    if len(value.lower) != 2 or len(value.upper) != 2:
+        raise _Unfit("has two coordinates in each corner")
+    if not all(math.isfinite(number) for number in (*value.lower, *value.upper)):
+        raise _Unfit("has finite coordinates")
+    return value
+
+
+def _boxFromText(text: str) -> BoundingBoxValue:
+    """
+    C{minx,miny,maxx,maxy[,crs[,dimensions]]} (OWS Common 1.1.0, section
+    10.2.3).
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if not 4 <= len(parts) <= 6 or (len(parts) == 6 and parts[5] != "2"):
+        raise _Unfit(f"is minx,miny,maxx,maxy[,crs], not {_short(text)}")
+    left, bottom, right, top = (_number(part) for part in parts[:4])
+    crs = parts[4] if len(parts) > 4 else ""
+    return BoundingBoxValue((left, bottom), (right, top), crs or None)
+
+
+def _complex(
+    value: InputValue, formats: tuple[Format, ...], maximumMegabytes: int | None
+) -> ComplexValue | ReferenceValue:
+    if isinstance(value, LiteralValue):
+        value = ComplexValue(value.value, Format(""))
+    if isinstance(value, ReferenceValue):
+        # Without a mimeType, the answer to the reference may have one.
+        form = value.format
+        return (
+            attrs.evolve(value, format=_described(form, formats))
+            if form.mimeType
+            else value
+        )
+    if not isinstance(value, ComplexValue):
+        raise _Unfit("is complex data")
+    if not value.data.strip():
+        raise _Unfit("is empty")
+    size = len(value.data)
+    if maximumMegabytes is not None and size > maximumMegabytes << 20:
+        raise _Unfit(f"has more than {maximumMegabytes} megabytes", "FileSizeExceeded")
+    form = value.format
+    if not form.mimeType:
+        form = attrs.evolve(form, mimeType=_guess(value.data, formats))
+    return attrs.evolve(value, format=_described(form, formats))
+
+
+def _guess(text: str, formats: tuple[Format, ...]) -> str:
+    """
+    The media type of data that comes without one: the default, unless a
+    look at the data says that it is another one of the text formats.
+    """
+    sign = {"{": "json", "<": "xml|gml"}.get(text.lstrip()[:1])
+    if sign is not None:
+        for form in formats:
+            if re.search(sign, form.mimeType.lower()):
+                return form.mimeType
+    return formats[0].mimeType if formats else ""
+
+
+# Formats
+
+
+def _essence(mimeType: str) -> str:
+    return mimeType.partition(";")[0].strip().lower()
+
+
+def _normal(mimeType: str) -> str:
+    return re.sub(r"\s+", "", mimeType).lower()
+
+
+def _isBase64(encoding: str | None) -> bool:
+    return encoding is not None and encoding.strip().lower() == "base64"
+
+
+def _described(form: Format, formats: tuple[Format, ...]) -> Format:
+    """
+    A format that is described, in the words of its description.
+
+    @param form: with a C{mimeType}, in any letter case and with or without
+        parameters.
+    """
+    if not formats:
+        return form
+    fitting = [
+        known for known in formats if _normal(known.mimeType) == _normal(form.mimeType)
+    ] or [
+        known
+        for known in formats
+        if _essence(known.mimeType) == _essence(form.mimeType)
+    ]
+    if not fitting:
+        offered = dict.fromkeys(known.mimeType for known in formats)
+        raise _Unfit(f"is in one of {_list(offered)}, not in {_short(form.mimeType)}")
+    found = fitting[0]
+    encoding = found.encoding
+    if form.encoding:
+        wanted = form.encoding.strip().lower()
+        known = {item.encoding.lower(): item for item in fitting if item.encoding}
+        if wanted in known:
+            found = known[wanted]
+            encoding = found.encoding
+        elif wanted in ("base64", "utf-8", "utf8"):
+            encoding = "base64" if wanted == "base64" else "UTF-8"
+        else:
+            raise _Unfit(f"can't have the encoding {_short(form.encoding)}")
+    return Format(found.mimeType, encoding, form.schema or found.schema)
+
+
+# Outputs
+
+
+def _outputs(
+    request: ExecuteRequest, description: ProcessDescription
+) -> tuple[tuple[OutputRequest, ...], list[Fault]]:
+    faults: list[Fault] = []
+    bound: list[OutputRequest] = []
+    wanted = request.outputs
+    if request.raw:
+        if not wanted and len(description.outputs) == 1:
+            wanted = (OutputRequest(description.outputs[0].identifier),)
+        if len(wanted) != 1:
+            text = f"raw data output is one output, not {len(wanted)}"
+            faults.append(Fault("InvalidParameterValue", text, "RawDataOutput"))
+    counts = Counter(item.identifier for item in wanted)
+    for name, count in counts.items():
+        if count > 1:
+            text = f"the output {name} is asked for {count} times"
+            faults.append(Fault("InvalidParameterValue", text, name))
+    for item in wanted:
+        described = description.output(item.identifier)
+        name = item.identifier
+        if described is None:
+            text = f"{description.identifier} has no output {name!r}"
+            faults.append(Fault("InvalidParameterValue", text, name))
+            continue
+        try:
+            bound.append(_output(item, described))
+        except _Unfit as why:
+            faults.append(Fault(why.code, f"the output {name} {why}", name))
+    return tuple(bound), faults
+
+
+def _output(item: OutputRequest, described: OutputDescription) -> OutputRequest:
+    data = described.data
+    if isinstance(data, (ComplexType, LayerType)):
+        form = item.format
+        if form is None:
+            return item
+        if not form.mimeType:
+            default = data.formats[0].mimeType if data.formats else ""
+            form = attrs.evolve(form, mimeType=default)
+        return attrs.evolve(item, format=_described(form, data.formats))
+    if isinstance(data, LiteralType) and item.uom and data.uoms:
+        known = {name.lower(): name for name in data.uoms}
+        if item.uom.strip().lower() not in known:
+            raise _Unfit(f"has one of the units {_list(data.uoms)}, not {item.uom!r}")
+        item = attrs.evolve(item, uom=known[item.uom.strip().lower()])
+    # Only complex data can be stored or has a format (WPS 1.0.0, table 50).
+    return attrs.evolve(item, asReference=False, format=None)
+
+
+# Texts
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 80 else text[:77] + "...")
+
+
+def _list(values: Iterable[str]) -> str:
+    shown = list(values)
+    text = ", ".join(shown[:20])
+    return text if len(shown) <= 20 else f"{text} and {len(shown) - 20} more"

@@ -1,0 +1,278 @@
+"""
+The process pool: keeps a fork server alive and runs jobs in its workers.
+
+A generation is one fork server. A reload starts the next one beside the
+current one and swaps when it is ready.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import attrs
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredSemaphore, fail
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from qgswps import codec
+from qgswps.errors import busy, failure, invalid
+from qgswps.interfaces import ICatalogue, IExecution, IExecutionObserver, IExecutor
+from qgswps.journal import Logger
+from qgswps.model import (
+    Catalogue,
+    ProcessDescription,
+    ProjectSummary,
+    WorkerSettings,
+)
+from qgswps.pool.commands import SummarizeProject, WorkerFault
+from qgswps.pool.execution import Execution
+from qgswps.pool.forkserver import ForkServer, ForkServerFailed, State
+from qgswps.threads import inThread
+
+log = Logger()
+
+T = TypeVar("T")
+
+#: Seconds from the end of a fork server to the start of the next: at first,
+#: at most, and how long one has to live for the count to start anew.
+FIRST_DELAY = 0.5
+LONGEST_DELAY = 30.0
+STABLE_AFTER = 30.0
+
+#: How many projects are looked into side by side.
+SUMMARIES = 2
+
+
+@implementer(IExecutor, ICatalogue)
+class ProcessPool(Service):
+    """
+    See L{IExecutor} and L{ICatalogue}.
+
+    @ivar capacity: how many jobs run side by side.
+    @ivar generation: counts the fork servers that got ready.
+    @ivar qgisVersion: of the current generation, None before the first.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        directory: str,
+        settings: WorkerSettings,
+        capacity: int,
+        environment: Mapping[str, str],
+        startTimeout: float = 60,
+        grace: float = 5,
+    ) -> None:
+        """
+        @param directory: absolute path of a folder for the pool's own files.
+        @param settings: how to start QGIS; C{catalogue} is filled in.
+        @param environment: of the fork servers.
+        @param grace: seconds between SIGTERM and SIGKILL.
+        """
+        self.capacity = capacity
+        self.generation = 0
+        self.qgisVersion: str | None = None
+        self._reactor = reactor
+        self._directory = directory
+        self._settings = settings
+        self._environment = dict(environment)
+        self._startTimeout = startTimeout
+        self._grace = grace
+        self._current: ForkServer | None = None
+        self._servers: set[ForkServer] = set()
+        self._waiting: list[Execution] = []
+        self._processes: dict[str, ProcessDescription] | None = None
+        self._spawned = 0
+        self._delay = FIRST_DELAY
+        self._restart: Any = None
+        self._readySince = 0.0
+        self._lastFailure = ""
+        self._summaries = DeferredSemaphore(SUMMARIES)
+
+    # The service
+
+    def startService(self) -> None:
+        """Start the first fork server."""
+        super().startService()
+        self._spawn()
+
+    def stopService(self) -> Deferred[None]:
+        """End all fork servers and their workers."""
+        super().stopService()
+        if self._restart is not None and self._restart.active():
+            self._restart.cancel()
+        waiting, self._waiting = self._waiting, []
+        for execution in waiting:
+            execution.abandon("the server is stopping")
+        return self._stopped()
+
+    def _stopped(self) -> Deferred[None]:
+        # Deferreds are waited for by callbacks of their own, since others
+        # wait for them too.
+        done: Deferred[None] = Deferred()
+
+        def check(result: T) -> T:
+            if not self._servers and not done.called:
+                done.callback(None)
+            return result
+
+        for server in list(self._servers):
+            server.stop()
+            server.ended.addCallback(check)
+        check(None)
+        return done
+
+    # Generations
+
+    def _spawn(self) -> None:
+        self._spawned += 1
+        prefix = os.path.join(self._directory, f"generation-{self._spawned}")
+        settings = attrs.evolve(self._settings, catalogue=f"{prefix}.catalogue.json")
+        server = ForkServer(
+            self._reactor,
+            f"{prefix}.settings.json",
+            self._environment,
+            self._startTimeout,
+            self._grace,
+        )
+        try:
+            codec.write(f"{prefix}.settings.json", settings)
+            ready = server.start()
+        except Exception as error:
+            # No room, no memory, no descriptor: perhaps later.
+            self._lastFailure = f"no process could be made: {error}"
+            self._spawnLater(self._lastFailure)
+            return
+        self._servers.add(server)
+        server.ended.addCallback(self._ended, server)
+        ready.addCallback(self._load, settings.catalogue)
+        ready.addCallbacks(
+            self._swap, self._unusable, callbackArgs=(server,), errbackArgs=(server,)
+        )
+        log.debug("fork server {pid} spawned", pid=server.pid)
+
+    def _load(self, version: str, path: str) -> Deferred[tuple[str, Catalogue]]:
+        reading = inThread(self._reactor, codec.read, path, Catalogue)
+        return reading.addCallback(lambda catalogue: (version, catalogue))
+
+    def _swap(self, loaded: tuple[str, Catalogue], server: ForkServer) -> None:
+        if server not in self._servers or not self.running:
+            return  # it ended while its catalogue was read
+        version, catalogue = loaded
+        previous, self._current = self._current, server
+        self._processes = {p.identifier: p for p in catalogue.processes}
+        self.generation += 1
+        self.qgisVersion = version
+        self._readySince = self._reactor.seconds()
+        log.info(
+            "ready: QGIS {version}, {processes} processes, {slots} slots",
+            version=version,
+            processes=len(self._processes),
+            slots=self.capacity,
+            pid=server.pid,
+            generation=self.generation,
+        )
+        if previous is not None:
+            previous.drain()
+        waiting, self._waiting = self._waiting, []
+        for execution in waiting:
+            if execution.waiting:
+                execution.begin(server)
+
+    def _unusable(self, reason: Failure, server: ForkServer) -> None:
+        self._lastFailure = str(reason.value)
+        if not reason.check(ForkServerFailed):
+            log.failure("a fork server can't be used", reason)
+            server.stop()
+
+    def _ended(self, why: ForkServerFailed, server: ForkServer) -> ForkServerFailed:
+        self._servers.discard(server)
+        if self._current is server:
+            self._current = None
+            if self._reactor.seconds() - self._readySince >= STABLE_AFTER:
+                self._delay = FIRST_DELAY
+        if not self.running:
+            return why
+        if any(each.state in (State.SPAWNING, State.READY) for each in self._servers):
+            return why  # it is the current one, or about to be that
+        self._spawnLater(str(why))
+        return why
+
+    def _spawnLater(self, why: str) -> None:
+        if self._restart is not None and self._restart.active():
+            return
+        log.error("{why}; the next one starts in {delay} s", why=why, delay=self._delay)
+        self._restart = self._reactor.callLater(self._delay, self._spawn)
+        self._delay = min(self._delay * 2, LONGEST_DELAY)
+
+    @property
+    def _usable(self) -> ForkServer | None:
+        """
+        The current fork server, unless its end is near: then others hear of
+        that before L{_ended} does.
+        """
+        current = self._current
+        return current if current and current.state is State.READY else None
+
+    # IExecutor
+
+    def execute(self, directory: str, observer: IExecutionObserver) -> IExecution:
+        """See L{IExecutor}."""
+        execution = Execution(self._reactor, directory, observer)
+        server = self._usable
+        if not self.running:
+            execution.abandon("the server is stopping")
+        elif server is None:
+            self._waiting.append(execution)
+        else:
+            execution.begin(server)
+        return execution
+
+    def summarize(self, map: str) -> Deferred[ProjectSummary]:
+        """See L{IExecutor}."""
+        if self._usable is None:
+            return fail(busy("QGIS is starting"))
+        return self._summaries.run(self._summarize, map)
+
+    async def _summarizeNow(self, map: str, output: str) -> ProjectSummary:
+        server = self._usable
+        if server is None:
+            raise busy("QGIS is starting")
+        worker = server.fork(
+            SummarizeProject, lambda percent, message: None, map=map, output=output
+        )
+        worker.forked.addErrback(lambda _: None)
+        try:
+            await worker.answer.addTimeout(self._startTimeout, self._reactor)
+        except WorkerFault as fault:
+            raise invalid("MAP", str(fault)) from None
+        except Exception as error:
+            worker.kill()
+            raise failure(f"the project could not be read: {error}") from None
+        return await inThread(self._reactor, codec.read, output, ProjectSummary)
+
+    def _summarize(self, map: str) -> Deferred[ProjectSummary]:
+        handle, output = tempfile.mkstemp(".json", "summary-", self._directory)
+        os.close(handle)
+
+        def clean(result: Any) -> Any:
+            os.unlink(output)
+            return result
+
+        return Deferred.fromCoroutine(self._summarizeNow(map, output)).addBoth(clean)
+
+    # ICatalogue
+
+    def processes(self) -> Mapping[str, ProcessDescription]:
+        """See L{ICatalogue}."""
+        if self._processes is None:
+            raise busy(
+                f"QGIS can't be started: {self._lastFailure}"
+                if self._lastFailure
+                else "QGIS is starting"
+            )
+        return self._processes

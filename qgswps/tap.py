@@ -1,0 +1,213 @@
+"""
+The plugin's command line: C{twistd3 qgswps}.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import ClassVar
+
+import twisted
+from twisted.application.service import MultiService
+from twisted.internet.endpoints import serverFromString
+from twisted.python import usage
+
+import qgswps
+from qgswps.config import SECTIONS, ConfigurationError, Key, Settings, load
+from qgswps.journal import setLevel
+
+
+def _keys() -> Iterator[Key]:
+    """The keys that have an option."""
+    for section in SECTIONS:
+        yield from (key for key in section.keys if key.option is not None)
+
+
+def _help(key: Key) -> str:
+    assert key.option is not None
+    default = "" if key.option.means else f" [default: {key.defaultText or 'none'}]"
+    return (key.option.help or key.help) + default
+
+
+def _parameters() -> list[list[str | None]]:
+    return [
+        [key.option.name, key.option.short, None, _help(key)]
+        for key in _keys()
+        if key.option and key.option.means is None and not key.option.repeatable
+    ]
+
+
+def _flags() -> list[list[str | None]]:
+    return [
+        [key.option.name, key.option.short, _help(key)]
+        for key in _keys()
+        if key.option and key.option.means is not None
+    ]
+
+
+class Options(usage.Options):
+    """
+    The options of C{twistd3 qgswps}.
+
+    A wrong one ends the process with status 1: twistd itself would print
+    C{UsageError} and end with 0.
+    """
+
+    synopsis = "[options]"
+    longdesc = (
+        "A Web Processing Service for QGIS. Options override the environment"
+        " (QGSWPS_<SECTION>_<KEY>), which overrides the configuration file."
+    )
+    optParameters: ClassVar = [
+        ["config", "c", None, "The configuration file."],
+        *_parameters(),
+    ]
+    optFlags: ClassVar = [
+        *_flags(),
+        ["check", None, "Say what is in force, or what is wrong with it, and exit."],
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self["listen"] = []
+
+    def opt_listen(self, endpoint: str) -> None:
+        self["listen"].append(endpoint)
+
+    opt_listen.__doc__ = next(
+        _help(key) + " May be repeated."
+        for key in _keys()
+        if key.option and key.option.name == "listen"
+    )
+
+    def opt_version(self) -> None:
+        """Say the versions of qgswps and Twisted, and exit."""
+        sys.stdout.write(
+            f"qgswps {qgswps.__version__}\nTwisted {twisted.__version__}\n"
+        )
+        raise SystemExit(0)
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """
+        Parse the options that follow the plugin's name.
+
+        @raise SystemExit: they are wrong, or C{--check} is among them.
+        """
+        try:
+            super().parseOptions(options)
+        except usage.UsageError as error:
+            raise SystemExit(
+                f"qgswps: {error}\nqgswps: twistd3 qgswps --help lists the options"
+            ) from None
+        # Here, because twistd looks for a running server of the same pid
+        # file before it makes the service.
+        if self["check"]:
+            settings = self.settings(_complain)
+            sys.stdout.write("".join(f"{line}\n" for line in report(settings)))
+            raise SystemExit(0)
+
+    def settings(self, warn: Callable[[str], None] | None = None) -> Settings:
+        """
+        The configuration in force.
+
+        @param warn: as in L{load}.
+        @raise SystemExit: there is something wrong with it.
+        """
+        overrides: dict[tuple[str, str], str] = {}
+        for key in _keys():
+            assert key.option is not None
+            value = self[key.option.name]
+            if key.option.repeatable and value:
+                overrides[key.id] = "\n".join(value)
+            elif key.option.means is not None and value:
+                overrides[key.id] = key.option.means
+            elif isinstance(value, str):
+                overrides[key.id] = value
+        with _exiting():
+            settings = load(self["config"], os.environ, overrides, warn)
+            _tryEndpoints(settings)
+            return settings
+
+
+def _complain(text: str) -> None:
+    sys.stderr.write(f"qgswps: {text}\n")
+
+
+@contextmanager
+def _exiting() -> Iterator[None]:
+    """Turn a fault of the configuration into what twistd exits 1 for."""
+    try:
+        yield
+    except ConfigurationError as error:
+        problems = (f"qgswps: {problem}" for problem in error.problems)
+        raise SystemExit("\n".join(problems)) from None
+
+
+def _tryEndpoints(settings: Settings) -> None:
+    """
+    Have Twisted parse the endpoints, whose forms only it and its plugins know.
+
+    @raise ConfigurationError: one is of no such form, or needs a file that
+        can't be read.
+    """
+    for endpoint in settings.server.listen:
+        # Its sockets are there only when systemd starts the server.
+        if endpoint.startswith("systemd:"):
+            continue
+        try:
+            # Nobody is to listen, so no reactor has to be there.
+            serverFromString(None, endpoint)
+        except Exception as error:
+            raise settings.problem(
+                "server",
+                "listen",
+                f"expected an endpoint, not {endpoint!r}: {error}",
+            ) from None
+
+
+def report(settings: Settings) -> Iterator[str]:
+    """
+    The configuration in force, as lines of an ini file: a value that was
+    given stands below a comment that says where, a default in a comment.
+    """
+    for section in SECTIONS:
+        yield f"[{section.name}]"
+        values = getattr(settings, section.attribute)
+        if section.cls is None:
+            texts = dict(values)
+        else:
+            texts = {
+                key.name: key.kind.show(getattr(values, key.attribute))
+                for key in section.keys
+            }
+        for name, text in texts.items():
+            origin = settings.origins.get((section.name, name))
+            line = f"{name} = {text}".rstrip()
+            if origin is None:
+                yield "#" + line.replace("\n", "\n#    ")
+            else:
+                yield f"# {origin}:"
+                yield line.replace("\n", "\n    ")
+        yield ""
+
+
+def makeService(options: Options) -> MultiService:
+    """
+    The server, as a service.
+
+    @raise SystemExit: there is something wrong with the configuration.
+    """
+    settings = options.settings()
+    setLevel(settings.logging.level)
+
+    # Not at the top: the first import of the reactor chooses it, which is for
+    # twistd --reactor to do; and --help, --version and --check need neither.
+    from twisted.internet import reactor
+
+    from qgswps.application import build
+
+    with _exiting():
+        return build(settings, reactor)

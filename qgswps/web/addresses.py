@@ -1,0 +1,76 @@
+"""The server's public URLs."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote, urlencode
+
+from twisted.web.http import Request
+
+_HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
+
+
+class Addresses:
+    """
+    Makes the URLs that documents hold.
+
+    @ivar configured: the public base URL, ending in C{/}; empty to take it
+        from the request.
+    @ivar behindProxy: whether the headers that a proxy sets are believed.
+    """
+
+    def __init__(self, configured: str = "", behindProxy: bool = False) -> None:
+        self.configured = configured
+        self.behindProxy = behindProxy
+
+    def base(self, request: Request) -> str:
+        """The base of all URLs, ending in C{/}."""
+        if self.configured:
+            return self.configured
+        if self.behindProxy:
+            forwarded = request.getHeader("X-Forwarded-Url")
+            if forwarded:
+                return forwarded.split("?")[0].rstrip("/") + "/"
+        scheme = "https" if request.isSecure() else "http"
+        host = request.getHeader("Host") or ""
+        if self.behindProxy:
+            scheme = request.getHeader("X-Forwarded-Proto") or scheme
+            host = request.getHeader("X-Forwarded-Host") or host
+        if not _HOST.fullmatch(host):
+            address = request.getHost()
+            name = getattr(address, "host", "localhost")
+            port = getattr(address, "port", 80)
+            host = f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
+        return f"{scheme}://{host}/"
+
+    @staticmethod
+    def service(base: str) -> str:
+        """The OWS endpoint."""
+        return f"{base}ows/"
+
+    @staticmethod
+    def status(base: str, jobId: str) -> str:
+        """Where the ExecuteResponse of a job is."""
+        query = urlencode(
+            {
+                "service": "WPS",
+                "version": "1.0.0",
+                "request": "GetResults",
+                "uuid": jobId,
+            }
+        )
+        return f"{base}ows/?{query}"
+
+    @staticmethod
+    def record(base: str, jobId: str) -> str:
+        """Where the status record of a job is."""
+        return f"{base}status/{jobId}"
+
+    @staticmethod
+    def file(base: str, jobId: str, path: str) -> str:
+        """
+        Where a file of a job is.
+
+        @param path: relative to the job's outputs.
+        """
+        return f"{base}jobs/{jobId}/files/{quote(path)}"

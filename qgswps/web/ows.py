@@ -1,0 +1,242 @@
+"""The OWS endpoint: WPS 1.0.0 requests to the queue, documents back."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from typing import Any
+
+from twisted.internet.defer import CancelledError
+from twisted.web.http import Request
+
+from qgswps.errors import OWSError, failure
+from qgswps.interfaces import ICatalogue, IJobQueue
+from qgswps.jobs.queue import TIMEOUT
+from qgswps.jobs.spool import OUTPUTS, Spool
+from qgswps.model import (
+    ExecuteRequest,
+    FileValue,
+    Job,
+    LiteralValue,
+    ProcessDescription,
+    Result,
+    State,
+    Task,
+)
+from qgswps.ows import binding, context, kvp
+from qgswps.ows.operations import (
+    DescribeProcess,
+    Execute,
+    GetCapabilities,
+    GetResults,
+    Operation,
+)
+from qgswps.ows.service import ServiceIdentification
+from qgswps.ows.wps100 import documents, requests
+from qgswps.projects import Projects
+from qgswps.threads import inThread
+from qgswps.web.access import JobAccess
+from qgswps.web.addresses import Addresses
+from qgswps.web.deferral import Deferral, Response
+
+XML = "text/xml"
+
+#: Bodies and documents of more bytes are parsed and made in a thread.
+_LARGE = 256 * 1024
+
+#: How many capabilities documents are kept, one a base URL.
+_KEPT = 8
+
+
+def exceptionReport(error: OWSError) -> Response:
+    """What is wrong, as an ExceptionReport."""
+    return Response(documents.exceptionReport(error), XML, error.status)
+
+
+class OWSEndpoint:
+    """
+    Answers the operations of WPS 1.0.0 (OGC 05-007r7).
+
+    Where a method takes C{base}, it is the base of the server's public URLs.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        catalogue: ICatalogue,
+        queue: IJobQueue,
+        access: JobAccess,
+        spool: Spool,
+        projects: Projects,
+        addresses: Addresses,
+        service: ServiceIdentification,
+        maximumBody: int,
+    ) -> None:
+        """
+        @param maximumBody: the longest body of a request, in bytes.
+        """
+        self._reactor = reactor
+        self._catalogue = catalogue
+        self._queue = queue
+        self._access = access
+        self._spool = spool
+        self._projects = projects
+        self._addresses = addresses
+        self._service = service
+        self._maximumBody = maximumBody
+        self._capabilities: OrderedDict[tuple[int, str], bytes] = OrderedDict()
+
+    def resource(self, crossOrigin: bool = False) -> Deferral:
+        """The endpoint as a resource."""
+        handlers = {b"GET": self.answer, b"POST": self.answer}
+        return Deferral(handlers, exceptionReport, crossOrigin)
+
+    async def answer(self, request: Request) -> Response:
+        """Answer one request of any operation."""
+        operation = await self._parse(request)
+        base = self._addresses.base(request)
+        if isinstance(operation, GetCapabilities):
+            return Response(self._getCapabilities(base), XML)
+        if isinstance(operation, DescribeProcess):
+            return Response(await self._describeProcess(operation), XML)
+        if isinstance(operation, Execute):
+            return await self._execute(operation.request, base)
+        assert isinstance(operation, GetResults)
+        return await self._getResults(request, operation.uuid, base)
+
+    async def _parse(self, request: Request) -> Operation:
+        _, _, query = request.uri.partition(b"?")
+        parameters = kvp.parseQuery(query)
+        if request.method != b"POST":
+            return requests.parseKVP(parameters)
+        content = request.content
+        assert content is not None
+        length = content.seek(0, os.SEEK_END)
+        content.seek(0)
+        if length > self._maximumBody:
+            limit = self._maximumBody // 2**20
+            raise failure(f"the request is larger than {limit} MiB", 413)
+        body = content.read()
+        if length > _LARGE:
+            return await inThread(self._reactor, requests.parseXML, body, parameters)
+        return requests.parseXML(body, parameters)
+
+    # Processes
+
+    def _getCapabilities(self, base: str) -> bytes:
+        processes = self._catalogue.processes()
+        key = (self._catalogue.generation, base)
+        document = self._capabilities.get(key)
+        if document is None:
+            document = documents.capabilities(
+                self._service, processes.values(), self._addresses.service(base)
+            )
+            self._capabilities[key] = document
+            while len(self._capabilities) > _KEPT:
+                self._capabilities.popitem(last=False)
+        return document
+
+    async def _describeProcess(self, operation: DescribeProcess) -> bytes:
+        processes = self._catalogue.processes()
+        if [i.lower() for i in operation.identifiers] == ["all"]:
+            descriptions = list(processes.values())
+        else:
+            descriptions = [self._process(i) for i in operation.identifiers]
+        if operation.map is not None:
+            summary = await self._projects.summary(operation.map)
+            descriptions = [context.inProject(d, summary) for d in descriptions]
+        return documents.processDescriptions(descriptions)
+
+    def _process(self, identifier: str) -> ProcessDescription:
+        description = self._catalogue.processes().get(identifier)
+        if description is None:
+            raise binding.unknownProcess(identifier)
+        return description
+
+    # Jobs
+
+    async def _execute(self, request: ExecuteRequest, base: str) -> Response:
+        description = self._process(request.processId)
+        summary = None
+        project = None
+        if request.map is not None:
+            project = await self._projects.locate(request.map)
+            summary = await self._projects.summary(request.map)
+        request = binding.bind(request, description, summary)
+        job = await self._queue.submit(Task(request, project), description)
+        if request.asynchronous:
+            return await self._document(job, request, base)
+        try:
+            job = await self._queue.wait(job.id)
+        except CancelledError:
+            self._queue.dismiss(job.id, "the client went away")
+            raise
+        if job.faults and job.faults[0].locator == TIMEOUT:
+            raise OWSError(job.faults, 504)
+        if request.raw:
+            return await self._raw(job, request)
+        return await self._document(job, request, base)
+
+    async def _getResults(self, request: Request, jobId: str, base: str) -> Response:
+        job = await self._access.job(request, jobId)
+        task = await inThread(self._reactor, self._spool.task, jobId)
+        return await self._document(job, task.request, base)
+
+    async def _result(self, job: Job) -> Result:
+        if job.state is not State.SUCCEEDED:
+            return Result()
+        return await inThread(self._reactor, self._spool.result, job.id)
+
+    async def _document(self, job: Job, request: ExecuteRequest, base: str) -> Response:
+        """The ExecuteResponse of a job as it is now."""
+        description = self._catalogue.processes().get(job.processId)
+        if description is None:  # it was withdrawn, its results were not
+            description = ProcessDescription(job.processId, job.processTitle)
+        result = await self._result(job)
+        contents: dict[str, bytes] = {}
+        for identifier in documents.embedded(request, result):
+            value = result.outputs[identifier]
+            assert isinstance(value, FileValue)
+            contents[identifier] = await inThread(
+                self._reactor, self._spool.read, job.id, value.path
+            )
+
+        def make() -> bytes:
+            return documents.executeResponse(
+                job,
+                request,
+                description,
+                result,
+                contents,
+                self._addresses.status(base, job.id),
+                self._addresses.service(base),
+                lambda path: self._addresses.file(
+                    base, job.id, os.path.relpath(path, OUTPUTS)
+                ),
+            )
+
+        large = sum(map(len, contents.values())) > _LARGE
+        return Response(await inThread(self._reactor, make) if large else make(), XML)
+
+    async def _raw(self, job: Job, request: ExecuteRequest) -> Response:
+        """The one output asked for, and nothing else."""
+        if job.state is not State.SUCCEEDED:
+            if job.faults:
+                raise OWSError(job.faults)
+            raise failure(job.message or "the job was dismissed")
+        result = await self._result(job)
+        identifier = request.outputs[0].identifier
+        value = result.outputs.get(identifier)
+        if value is None:
+            raise failure(f"the process did not make the output {identifier}")
+        if isinstance(value, FileValue):
+            path = os.path.join(self._spool.directory(job.id), value.path)
+            name = os.path.basename(path)
+            headers = {"Content-Disposition": f'inline; filename="{name}"'}
+            return Response(
+                contentType=value.format.mimeType, path=path, headers=headers
+            )
+        text = (
+            value.value if isinstance(value, LiteralValue) else documents.corners(value)
+        )
+        return Response(text.encode(), "text/plain; charset=utf-8")

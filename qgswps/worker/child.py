@@ -1,0 +1,180 @@
+"""
+The worker: a forked child that does one thing and exits.
+
+It answers one command on its own socket.  The job's output and errors go to
+the file C{log} in the job directory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import os
+import resource
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+from qgis.core import QgsSettings
+from qgis.PyQt.QtCore import QSettings
+
+from qgswps import codec
+from qgswps.errors import Fault, OWSError
+from qgswps.model import Result
+from qgswps.pool.commands import (
+    Execute,
+    Progress,
+    QuietAMP,
+    SummarizeProject,
+    WorkerFault,
+    clip,
+)
+from qgswps.worker import project, runner
+from qgswps.worker.feedback import Feedback
+from qgswps.worker.loop import BlockingTransport
+
+#: Names of files in the job directory.
+LOG = "log"
+CRASH = "crash"
+RESULT = "result.json"
+TEMPORARY = "tmp"
+
+
+class WorkerProtocol(QuietAMP):
+    """Answers the server's one command."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.feedback = Feedback(self.report)
+        self.done = False
+        self.temporary: str | None = None
+
+    def report(self, percent: float | None, message: str) -> None:
+        """Tell the server how far the run is."""
+        self.callRemote(
+            Progress,
+            percent=-1.0 if percent is None else percent,
+            message=clip(message),
+        )
+
+    def cancel(self, *_: Any) -> None:
+        """SIGTERM: the algorithm is to end when it next looks."""
+        self.feedback.cancel()
+
+    @Execute.responder
+    def execute(self, directory: str) -> dict[str, str]:
+        """Run the job of a directory; what goes wrong is in the result."""
+        return self._once(lambda: self._execute(directory))
+
+    def _execute(self, directory: str) -> dict[str, str]:
+        redirectOutput(directory)
+        self.temporary = os.path.join(directory, TEMPORARY)
+        useTemporaryFolder(self.temporary)
+        useOwnSettings(self.temporary)
+        try:
+            result = runner.run(directory, self.feedback)
+        except SystemExit as error:
+            text = f"The process called sys.exit({error.code!r})."
+            result = Result(faults=(Fault("NoApplicableCode", text),))
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        result = attrs.evolve(result, peakMemory=peak)
+        codec.write(os.path.join(directory, RESULT), result)
+        return {"result": RESULT}
+
+    @SummarizeProject.responder
+    def summarizeProject(self, map: str, output: str) -> dict[str, str]:
+        """Look into a project."""
+
+        def summarize() -> dict[str, str]:
+            try:
+                codec.write(output, project.summarize(map))
+            except OWSError as error:
+                raise WorkerFault(clip(str(error))) from None
+            return {"output": output}
+
+        return self._once(summarize)
+
+    def _once(self, work: Callable[[], dict[str, str]]) -> dict[str, str]:
+        self.done = True
+        try:
+            return work()
+        except WorkerFault:
+            raise
+        except BaseException as error:
+            # An undeclared error would end the connection without a word.
+            traceback.print_exc()
+            raise WorkerFault(clip(f"{type(error).__name__}: {error}")) from None
+
+
+def redirectOutput(directory: str) -> None:
+    """Send standard output and errors, Python's and C's, to the job's log."""
+    log = os.open(
+        os.path.join(directory, LOG), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640
+    )
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    # Kept apart from the log, since the log's end is shown to clients.
+    crash = os.open(
+        os.path.join(directory, CRASH), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640
+    )
+    faulthandler.enable(file=crash)
+
+
+def useTemporaryFolder(folder: str) -> None:
+    """Have all that asks for a temporary place find it in the job."""
+    os.makedirs(folder, exist_ok=True)
+    for name in ("TMPDIR", "TMP", "TEMP"):
+        os.environ[name] = folder
+    tempfile.tempdir = folder
+    # What is written with a relative path belongs to the job as well.
+    os.chdir(folder)
+
+
+def useOwnSettings(folder: str) -> None:
+    """
+    Give QGIS a copy of its settings: what a job changes goes with it.
+
+    @param folder: absolute path of the job's temporary folder.
+    """
+    path = QgsSettings().fileName()
+    text = b""
+    if os.path.exists(path):
+        with open(path, "rb") as file:
+            text = file.read()
+    # QSettings would write through to the disk; and it joins sections.
+    text += f"\n[Processing]\nConfiguration\\TEMP_PATH2={folder}\n".encode()
+    with open(os.path.join(folder, os.path.basename(path)), "wb") as file:
+        file.write(text)
+    QSettings.setPath(QSettings.defaultFormat(), QSettings.UserScope, folder)
+
+
+def main(connection: socket.socket, mask: set[int | signal.Signals]) -> None:
+    """
+    Serve one command, then end the process.
+
+    @param connection: the worker's own socket to the server.
+    @param mask: the signals to block from now on.
+    """
+    protocol = WorkerProtocol()
+    signal.signal(signal.SIGTERM, protocol.cancel)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    transport = BlockingTransport(connection, protocol)
+    while not protocol.done and transport.receive():
+        pass
+    if protocol.temporary is not None:
+        shutil.rmtree(protocol.temporary, ignore_errors=True)
+    # No clean-up of QGIS: it takes time, and the kernel does it all.
+    with contextlib.suppress(Exception):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(0)

@@ -1,0 +1,83 @@
+"""The data formats of layers: how clients name them and GDAL writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+
+from qgswps.errors import invalid
+from qgswps.model import Format
+
+GML_SCHEMA = "http://schemas.opengis.net/gml/3.1.1/base/gml.xsd"
+
+GEOJSON = Format("application/geo+json")
+GEOJSON_WITH_CRS = Format("application/vnd.geo+json")
+JSON = Format("application/json")
+GML = Format("application/gml+xml", schema=GML_SCHEMA)
+GML_AS_XML = Format("text/xml; subtype=gml/3.1.1", schema=GML_SCHEMA)
+GEOTIFF = Format("image/tiff", "base64")
+GEOTIFF_QUALIFIED = Format("image/tiff; subtype=geotiff", "base64")
+GEOTIFF_AS_APPLICATION = Format("application/geotiff", "base64")
+
+
+def baseType(mimeType: str) -> str:
+    """A media type without its parameters, in lower case."""
+    return mimeType.partition(";")[0].strip().lower()
+
+
+@attrs.frozen
+class OutputFormat:
+    """
+    A format that layers are written in.
+
+    @ivar format: as published.
+    @ivar driver: GDAL's short name.
+    @ivar layerOptions: the driver's creation options for layers.
+    @ivar datasetOptions: the driver's creation options for files.
+    @ivar crs: authority id of the one CRS that coordinates are given in;
+        None for the layer's own.
+    """
+
+    format: Format
+    suffix: str
+    driver: str
+    layerOptions: tuple[str, ...] = ()
+    datasetOptions: tuple[str, ...] = ()
+    crs: str | None = None
+
+
+#: QGIS's own options for GeoJSON sinks, so that both ways of writing agree.
+_GEOJSON_OPTIONS = ("COORDINATE_PRECISION=15", "RFC7946=NO")
+
+VECTOR_OUTPUTS = (
+    OutputFormat(GEOJSON, ".geojson", "GeoJSON", _GEOJSON_OPTIONS, crs="EPSG:4326"),
+    OutputFormat(GEOJSON_WITH_CRS, ".geojson", "GeoJSON", _GEOJSON_OPTIONS),
+    OutputFormat(
+        GML,
+        ".gml",
+        "GML",
+        datasetOptions=("FORMAT=GML3", "GML3_LONGSRS=YES", "XSISCHEMA=OFF"),
+    ),
+)
+RASTER_OUTPUTS = (OutputFormat(GEOTIFF, ".tif", "GTiff"),)
+
+#: What layer inputs are read in.
+VECTOR_INPUTS = (GEOJSON, GEOJSON_WITH_CRS, JSON, GML, GML_AS_XML)
+RASTER_INPUTS = (GEOTIFF, GEOTIFF_QUALIFIED, GEOTIFF_AS_APPLICATION)
+
+
+def choose(
+    outputs: Sequence[OutputFormat], wanted: Format | None, locator: str
+) -> OutputFormat:
+    """The output format that a client asks for, or the default one."""
+    if wanted is None or not wanted.mimeType:
+        return outputs[0]
+    for test in (str.lower, baseType):
+        for output in outputs:
+            if test(output.format.mimeType) == test(wanted.mimeType):
+                return output
+    known = ", ".join(output.format.mimeType for output in outputs)
+    raise invalid(
+        locator, f"{locator} can't be had as {wanted.mimeType}, only as {known}"
+    )

@@ -1,0 +1,106 @@
+"""What makes a forked child a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import random
+import signal
+import sys
+from collections.abc import Iterable
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def dieWithParent(number: int = signal.SIGKILL) -> None:
+    """Have the kernel send a signal when the parent ends; 0 for none."""
+    _libc.prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
+
+
+def adoptOrphans() -> None:
+    """Become the parent of descendants whose own parent has ended."""
+    _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def eventDescriptors() -> tuple[int, ...]:
+    """The numbers of this process's eventfds."""
+    found = []
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            if os.readlink(f"/proc/self/fd/{name}") == "anon_inode:[eventfd]":
+                found.append(int(name))
+    return tuple(found)
+
+
+def ownEventDescriptors(shared: Iterable[int]) -> None:
+    """
+    Give each of these eventfds a new one under the same number.
+
+    Qt and GLib wake their event loops through eventfds.  A forked child
+    shares these with its siblings, which would swallow each other's wake-ups.
+    """
+    for number in shared:
+        replacement = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        os.dup2(replacement, number, inheritable=False)
+        os.close(replacement)
+
+
+def freshRandomness() -> None:
+    """Siblings must not draw the same numbers."""
+    random.seed()
+    numpy = sys.modules.get("numpy")
+    if numpy is not None:
+        numpy.random.seed()
+
+
+def dieFirst() -> None:
+    """Have the kernel end this process, not the server, when memory is short."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+        try:
+            os.write(descriptor, b"500")
+        finally:
+            os.close(descriptor)
+
+
+def becomeWorker(parent: int, events: Iterable[int]) -> None:
+    """
+    Call it first thing in a forked child.
+
+    @param parent: process id of the fork server.
+    @param events: the L{eventDescriptors} of the fork server.
+    """
+    os.setsid()
+    dieWithParent()
+    if os.getppid() != parent:
+        # The parent ended before the kernel knew that we care.
+        os._exit(1)
+    dieFirst()
+    ownEventDescriptors(events)
+    freshRandomness()
+
+
+def orphans(known: set[int]) -> set[int]:
+    """
+    The process ids of this process's children that it did not make.
+
+    @param known: those that it made.
+    """
+    children: set[int] = set()
+    for task in os.listdir("/proc/self/task"):
+        with (
+            contextlib.suppress(FileNotFoundError),
+            open(f"/proc/self/task/{task}/children") as file,
+        ):
+            children.update(int(pid) for pid in file.read().split())
+    return children - known
+
+
+def killGroup(pid: int, number: int = signal.SIGKILL) -> None:
+    """Signal a process group, if there is one."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, number)

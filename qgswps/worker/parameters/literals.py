@@ -1,0 +1,305 @@
+"""Parameters whose value one text says."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from qgis.core import QgsProcessingParameterDefinition, QgsUnitTypes
+
+from qgswps.model import InputValue, LiteralType, Metadata, Range
+from qgswps.worker import compat
+from qgswps.worker.job import Job
+from qgswps.worker.parameters.base import (
+    MANY,
+    Handler,
+    default,
+    register,
+    text,
+    unexpected,
+)
+
+_TRUE = {"true", "1", "yes", "on"}
+_FALSE = {"false", "0", "no", "off"}
+
+#: QGIS's way to say that a number has no bound: the limits of C++'s types.
+_UNBOUNDED = 1.7e308
+_UNBOUNDED_INTEGERS = {2147483647, -2147483648, -2147483647}
+
+_INTEGER = 0
+_FIELD_TYPES = {
+    -1: "Any",
+    0: "Numeric",
+    1: "String",
+    2: "DateTime",
+    3: "Binary",
+    4: "Boolean",
+}
+
+
+def numberText(number: float, integer: bool = False) -> str:
+    """A number as published: the shortest text that says it."""
+    if integer or (float(number).is_integer() and abs(number) < 1e15):
+        return str(int(number))
+    return repr(float(number))
+
+
+def toNumber(
+    param: QgsProcessingParameterDefinition, given: str, integer: bool = False
+) -> float:
+    """A number from a text; neither infinite nor NaN."""
+    expected = "an integer" if integer else "a number"
+    try:
+        number = float(given.strip())
+    except ValueError:
+        raise unexpected(param, repr(given), expected) from None
+    if not math.isfinite(number) or (integer and not number.is_integer()):
+        raise unexpected(param, repr(given), expected)
+    # A large integer is not exactly a float.
+    if integer:
+        return int(given) if given.strip().lstrip("+-").isdigit() else int(number)
+    return number
+
+
+def toBoolean(param: QgsProcessingParameterDefinition, given: str) -> bool:
+    """A boolean from a text."""
+    word = given.strip().lower()
+    if word in _TRUE:
+        return True
+    if word in _FALSE:
+        return False
+    raise unexpected(param, repr(given), "true or false")
+
+
+@register
+class BooleanHandler(Handler):
+    """C{true} or C{false}."""
+
+    types = ("boolean",)
+
+    def data(self, param: QgsProcessingParameterDefinition) -> LiteralType:
+        value = default(param)
+        if value is not None:
+            word = str(value).strip().lower()
+            value = "true" if word in _TRUE else "false"
+        return LiteralType("boolean", value)
+
+    def value(
+        self,
+        param: QgsProcessingParameterDefinition,
+        inputs: Sequence[InputValue],
+        job: Job,
+    ) -> bool:
+        return toBoolean(param, text(param, inputs[0]))
+
+
+@register
+class StringHandler(Handler):
+    """Any text."""
+
+    types = ("string",)
+
+    def data(self, param: QgsProcessingParameterDefinition) -> LiteralType:
+        value = default(param)
+        return LiteralType("string", None if value is None else str(value))
+
+    def value(
+        self,
+        param: QgsProcessingParameterDefinition,
+        inputs: Sequence[InputValue],
+        job: Job,
+    ) -> str:
+        return text(param, inputs[0])
+
+
+@register
+class NumberHandler(Handler):
+    """A number, perhaps within bounds, perhaps with a unit."""
+
+    types = ("number", "distance", "duration", "scale", "area", "volume")
+
+    @staticmethod
+    def _isInteger(param: QgsProcessingParameterDefinition) -> bool:
+        return compat.number(param.dataType()) == _INTEGER
+
+    def data(self, param: QgsProcessingParameterDefinition) -> LiteralType:
+        integer = self._isInteger(param)
+        value = default(param)
+        try:
+            value = None if value is None else numberText(float(value), integer)
+        except (TypeError, ValueError):
+            # A default that an expression computes has no text.
+            value = None
+        minimum = self._bound(param.minimum(), integer)
+        maximum = self._bound(param.maximum(), integer)
+        bounded = minimum is not None or maximum is not None
+        return LiteralType(
+            "integer" if integer else "float",
+            value,
+            ranges=(Range(minimum, maximum),) if bounded else (),
+        )
+
+    @staticmethod
+    def _bound(bound: float, integer: bool) -> str | None:
+        if not math.isfinite(bound) or abs(bound) > _UNBOUNDED:
+            return None
+        if bound in _UNBOUNDED_INTEGERS:
+            return None
+        return numberText(bound, integer)
+
+    def metadata(self, param: QgsProcessingParameterDefinition) -> list[Metadata]:
+        metadata = []
+        if hasattr(param, "parentParameterName") and param.parentParameterName():
+            metadata.append(
+                Metadata(
+                    "processing:parentLayerParameterName", param.parentParameterName()
+                )
+            )
+        if hasattr(param, "defaultUnit"):
+            unit = QgsUnitTypes.toString(param.defaultUnit())
+            if "unknown" not in unit:
+                metadata.append(Metadata("processing:defaultUnit", unit))
+        return metadata
+
+    def value(
+        self,
+        param: QgsProcessingParameterDefinition,
+        inputs: Sequence[InputValue],
+        job: Job,
+    ) -> float:
+        number = toNumber(param, text(param, inputs[0]), self._isInteger(param))
+        if not param.minimum() <= number <= param.maximum():
+            integer = self._isInteger(param)
+            low = self._bound(param.minimum(), integer)
+            high = self._bound(param.maximum(), integer)
+            limits = []
+            if low is not None:
+                limits.append(f"at least {low}")
+            if high is not None:
+                limits.append(f"at most {high}")
+            raise unexpected(
+                param, numberText(number, integer), " and ".join(limits) or "less"
+            )
+        return number
+
+
+@register
+class EnumHandler(Handler):
+    """One or several of a list of texts."""
+
+    types = ("enum",)
+
+    def data(self, param: QgsProcessingParameterDefinition) -> LiteralType:
+        options = list(dict.fromkeys(param.options()))
+        return LiteralType("string", self._default(param), allowed=tuple(options))
+
+    def _default(self, param: QgsProcessingParameterDefinition) -> str | None:
+        value = default(param)
+        if value is None or value == "":
+            return None
+        if isinstance(value, str) and param.allowMultiple():
+            value = value.split(",")
+        values = value if isinstance(value, (list, tuple)) else [value]
+        if len(values) != 1:
+            # There is no place for several in a description.
+            return None
+        options = param.options()
+        if param.usesStaticStrings():
+            return str(values[0]) if str(values[0]) in options else None
+        try:
+            index = int(values[0])
+        except (TypeError, ValueError):
+            return str(values[0]) if str(values[0]) in options else None
+        return options[index] if 0 <= index < len(options) else None
+
+    def maxOccurs(self, param: QgsProcessingParameterDefinition) -> int:
+        return max(1, len(param.options())) if param.allowMultiple() else 1
+
+    def value(
+        self,
+        param: QgsProcessingParameterDefinition,
+        inputs: Sequence[InputValue],
+        job: Job,
+    ) -> Any:
+        values = [self._one(param, text(param, given)) for given in inputs]
+        return values if param.allowMultiple() else values[0]
+
+    @staticmethod
+    def _one(param: QgsProcessingParameterDefinition, given: str) -> Any:
+        options = param.options()
+        if given in options:
+            return given if param.usesStaticStrings() else options.index(given)
+        # QGIS's own numbers are understood too.
+        word = given.strip()
+        if word.isdecimal() and int(word) < len(options):
+            return options[int(word)] if param.usesStaticStrings() else int(word)
+        listed = ", ".join(options[:30]) + (" …" if len(options) > 30 else "")
+        raise unexpected(param, repr(given), f"one of: {listed}")
+
+
+@register
+class FieldHandler(Handler):
+    """The name of an attribute of a layer."""
+
+    types = ("field",)
+
+    def data(self, param: QgsProcessingParameterDefinition) -> LiteralType:
+        value = default(param)
+        if isinstance(value, (list, tuple)):
+            value = value[0] if len(value) == 1 else None
+        return LiteralType("string", None if value is None else str(value))
+
+    def maxOccurs(self, param: QgsProcessingParameterDefinition) -> int:
+        return MANY if param.allowMultiple() else 1
+
+    def metadata(self, param: QgsProcessingParameterDefinition) -> list[Metadata]:
+        kind = _FIELD_TYPES.get(compat.number(param.dataType()), "Any")
+        return [
+            Metadata(
+                "processing:parentLayerParameterName", param.parentLayerParameterName()
+            ),
+            Metadata("processing:dataType", kind),
+        ]
+
+    def value(
+        self,
+        param: QgsProcessingParameterDefinition,
+        inputs: Sequence[InputValue],
+        job: Job,
+    ) -> Any:
+        names = [text(param, given) for given in inputs]
+        return names if param.allowMultiple() else names[0]
+
+
+@register
+class BandHandler(Handler):
+    """The number of a band of a raster layer, from 1."""
+
+    types = ("band",)
+
+    def data(self, param: QgsProcessingParameterDefinition) -> LiteralType:
+        value = default(param)
+        if isinstance(value, (list, tuple)):
+            value = value[0] if len(value) == 1 else None
+        return LiteralType(
+            "integer", None if value is None else str(value), ranges=(Range("1"),)
+        )
+
+    def maxOccurs(self, param: QgsProcessingParameterDefinition) -> int:
+        return MANY if param.allowMultiple() else 1
+
+    def metadata(self, param: QgsProcessingParameterDefinition) -> list[Metadata]:
+        parent = param.parentLayerParameterName()
+        return [Metadata("processing:parentLayerParameterName", parent)]
+
+    def value(
+        self,
+        param: QgsProcessingParameterDefinition,
+        inputs: Sequence[InputValue],
+        job: Job,
+    ) -> Any:
+        bands = [int(toNumber(param, text(param, given), True)) for given in inputs]
+        if min(bands) < 1:
+            raise unexpected(param, str(min(bands)), "the number of a band, from 1")
+        return bands if param.allowMultiple() else bands[0]

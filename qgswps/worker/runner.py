@@ -1,0 +1,224 @@
+"""A job, from its task to its result."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import traceback
+from typing import Any
+
+import attrs
+from qgis.core import (
+    QgsApplication,
+    QgsProcessingAlgorithm,
+    QgsProcessingException,
+    QgsProject,
+)
+
+from qgswps import codec
+from qgswps.errors import Fault, OWSError, failure, missing
+from qgswps.model import InputValue, LiteralValue, Result, Task
+from qgswps.worker import compat, outputs, parameters, project
+from qgswps.worker.feedback import Feedback
+from qgswps.worker.job import OUTPUTS, Job
+
+#: The file that says what to do, in the job directory.
+TASK = "task.json"
+
+#: Providers whose algorithms see no layer but those that they are given.
+_CONFINED = {"native", "qgis", "gdal", "3d"}
+
+
+def run(directory: str, feedback: Feedback) -> Result:
+    """
+    Do what the task in a directory says.
+
+    Whatever goes wrong is in the result; the traceback of what nobody
+    expected goes to the log.
+    """
+    try:
+        return _run(directory, feedback)
+    except OWSError as error:
+        faults = error.faults
+    except QgsProcessingException as error:
+        # What the algorithm says to its user.
+        sys.stderr.write(f"{error}\n")
+        faults = failure(_said(str(error), feedback)).faults
+    except Exception as error:
+        traceback.print_exc(file=sys.stderr)
+        faults = failure(f"{type(error).__name__}: {error}").faults
+    # Where a job's files lie is nobody's business.
+    return Result(
+        faults=tuple(
+            attrs.evolve(fault, text=fault.text.replace(directory + os.sep, ""))
+            for fault in faults
+        )
+    )
+
+
+#: What QGIS says when a program that an algorithm runs fails; not all
+#: algorithms then fail themselves, and what they leave is incomplete.
+_PROGRAM_FAILED = re.compile(
+    r"Process (returned error code|was unexpectedly terminated|.* failed to start)"
+)
+
+_TRACEBACK = re.compile(
+    r"^Traceback \(most recent call last\):\n(?:[ ].*\n)*", re.MULTILINE
+)
+
+
+def _said(text: str, feedback: Feedback) -> str:
+    """
+    A failure's text, after the errors that were reported before it.
+
+    Exceptions of scripts, and GDAL's programs in Python, bring a traceback
+    along; what went wrong stands after it.
+    """
+    unique = dict.fromkeys(filter(None, (*feedback.errors, text.rstrip())))
+    said = _TRACEBACK.sub("", "\n".join(unique)).strip()
+    return said or "The algorithm failed and did not say why."
+
+
+def _run(directory: str, feedback: Feedback) -> Result:
+    task = codec.read(os.path.join(directory, TASK), Task)
+    request = task.request
+    algorithm = QgsApplication.processingRegistry().createAlgorithmById(
+        request.processId
+    )
+    if algorithm is None:
+        raise OWSError(
+            Fault(
+                "InvalidParameterValue",
+                f"there is no process {request.processId!r}",
+                "identifier",
+            )
+        )
+    ok, text = algorithm.canExecute()
+    if not ok:
+        raise failure(f"{request.processId} can't be run here: {text}")
+    source = QgsProject.instance()
+    if task.project is not None:
+        source = project.load(task.project, _neededLayers(algorithm, task))
+    os.makedirs(os.path.join(directory, OUTPUTS), exist_ok=True)
+    # A plugin of QGIS, which is found only when QGIS has started.
+    from processing.tools import dataobjects
+
+    context = dataobjects.createContext(feedback)
+    context.setProject(source)
+    job = Job(directory, request, source, context, task.project is not None)
+    job.sees(source.crs())
+    values = _values(algorithm, job)
+    _check(algorithm, values, context)
+    if not algorithm.validateInputCrs(values, context):
+        feedback.pushWarning("Not all input layers use the same CRS.")
+    results, ok = algorithm.run(values, context, feedback, {}, False)
+    if feedback.isCanceled():
+        raise failure("the run was cancelled")
+    if not ok or any(map(_PROGRAM_FAILED.match, feedback.errors)):
+        raise failure(_said("", feedback))
+    try:
+        return Result(outputs=outputs.collect(algorithm, results, job))
+    except OWSError as error:
+        if error.status < 500:
+            raise
+        # The algorithm may have said why, and gone on.
+        raise failure(_said(str(error), feedback)) from error
+
+
+def _neededLayers(algorithm: QgsProcessingAlgorithm, task: Task) -> list[str] | None:
+    """The layers that a run needs, by name or id; None for all."""
+    if compat.isSet(algorithm.flags(), compat.ALGORITHM_REQUIRES_PROJECT):
+        return None
+    if algorithm.provider().id() not in _CONFINED:
+        # A script or model may take any layer of the project it runs in.
+        return None
+    return [
+        each.value.value
+        for each in task.request.inputs
+        if isinstance(each.value, LiteralValue)
+    ]
+
+
+def _values(algorithm: QgsProcessingAlgorithm, job: Job) -> dict[str, Any]:
+    """
+    What the algorithm is run with.
+
+    @raise OWSError: with all that is wrong with the inputs.
+    """
+    given: dict[str, list[InputValue]] = {}
+    for each in job.request.inputs:
+        given.setdefault(each.identifier, []).append(each.value)
+    definitions = {
+        definition.name(): definition
+        for definition in algorithm.parameterDefinitions()
+        if not parameters.isHidden(definition)
+    }
+    faults = [
+        Fault(
+            "InvalidParameterValue",
+            f"{algorithm.id()} has no input {name!r}",
+            name,
+        )
+        for name in given
+        if name not in definitions
+    ]
+    named = {definition.name() for definition in algorithm.outputDefinitions()}
+    faults += [
+        Fault(
+            "InvalidParameterValue",
+            f"{algorithm.id()} has no output {wanted.identifier!r}",
+            wanted.identifier,
+        )
+        for wanted in job.request.outputs
+        if wanted.identifier not in named
+    ]
+    values: dict[str, Any] = {}
+    # Where results go depends on what is given: destinations come last.
+    for definition in sorted(definitions.values(), key=lambda d: d.isDestination()):
+        name = definition.name()
+        if name not in given and not definition.isDestination():
+            default = parameters.default(definition)
+            if default is not None and not definition.checkValueIsAcceptable(None):
+                # Some types of parameter do not look at their default here.
+                values[name] = default
+            continue
+        try:
+            value = parameters.value(definition, given.get(name, []), job)
+        except OWSError as error:
+            faults += error.faults
+        else:
+            if value is not None:
+                values[name] = value
+    if faults:
+        raise OWSError(faults)
+    return values
+
+
+def _check(
+    algorithm: QgsProcessingAlgorithm, values: dict[str, Any], context: Any
+) -> None:
+    """
+    Let QGIS look at the parameters.
+
+    @raise OWSError: with all that QGIS does not accept.
+    """
+    ok, text = algorithm.checkParameterValues(values, context)
+    if ok:
+        return
+    faults: list[Fault] = []
+    for definition in algorithm.parameterDefinitions():
+        name = definition.name()
+        if definition.checkValueIsAcceptable(values.get(name), context):
+            continue
+        if name not in values:
+            faults += missing(name).faults
+        else:
+            reason = f"{name} has a value that QGIS does not accept"
+            faults.append(Fault("InvalidParameterValue", reason, name))
+    if not faults:
+        # QGIS names the parameter in its text, at least of its own checks.
+        names = [d.name() for d in algorithm.parameterDefinitions() if d.name() in text]
+        locator = max(names, key=len) if names else None
+        faults = [Fault("InvalidParameterValue", text, locator)]
+    raise OWSError(faults)

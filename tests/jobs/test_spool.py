@@ -1,0 +1,90 @@
+"""Tests of L{qgswps.jobs.spool}."""
+
+from __future__ import annotations
+
+import os
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from qgswps import codec
+from qgswps.jobs import spool
+from qgswps.model import FileValue, Format, Result
+from tests.fakes import makeTask
+
+
+class SpoolTests(SynchronousTestCase):
+    """L{spool.Spool}"""
+
+    def setUp(self) -> None:
+        self.spool = spool.Spool(self.mktemp())
+
+    def path(self, *names: str) -> str:
+        """A path in the directory of the job C{j}."""
+        return os.path.join(self.spool.directory("j"), *names)
+
+    def test_create(self) -> None:
+        """A new job has its task and its folders."""
+        task = makeTask(map="France")
+        self.assertEqual(self.spool.create("j", task), self.path())
+        self.assertTrue(os.path.isabs(self.path()))
+        self.assertEqual(
+            sorted(os.listdir(self.path())), [spool.INPUTS, spool.OUTPUTS, spool.TASK]
+        )
+        self.assertEqual(self.spool.task("j"), task)
+        self.assertEqual(self.spool.jobIds(), ["j"])
+        self.assertEqual(os.stat(self.path()).st_mode & 0o007, 0, "others may look")
+
+    def test_createTwice(self) -> None:
+        """A directory that is there is left as it is."""
+        self.spool.create("j", makeTask(map="first"))
+        self.assertRaises(FileExistsError, self.spool.create, "j", makeTask())
+        self.assertEqual(self.spool.task("j").request.map, "first")
+
+    def test_createFails(self) -> None:
+        """If a job can't be made, nothing of it is left."""
+
+        def full(path: str, value: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        self.patch(codec, "write", full)
+        self.assertRaises(OSError, self.spool.create, "j", makeTask())
+        self.assertEqual(self.spool.jobIds(), [])
+
+    def test_result(self) -> None:
+        """The result and the files that it names can be read."""
+        self.spool.create("j", makeTask())
+        result = Result({"OUT": FileValue("outputs/a.txt", Format("text/plain"))})
+        codec.write(self.path(spool.RESULT), result)
+        with open(self.path("outputs", "a.txt"), "wb") as file:
+            file.write(b"\0data")
+        self.assertEqual(self.spool.result("j"), result)
+        self.assertEqual(self.spool.read("j", "outputs/a.txt"), b"\0data")
+
+    def test_lastLines(self) -> None:
+        """The last lines that say something, cut to a length that can be told."""
+        self.spool.create("j", makeTask())
+        self.assertEqual(self.spool.lastLines("j"), [], "no log yet")
+        for text, lines in [
+            (b"", []),
+            (b"one\n\n  \ntwo", ["one", "two"]),
+            (b"".join(b"%d\n" % n for n in range(9000)), ["8997", "8998", "8999"]),
+            (b"\xff\n" + b"x" * 9000, ["x" * 500]),
+        ]:
+            with open(self.path(spool.LOG), "wb") as file:
+                file.write(text)
+            self.assertEqual(self.spool.lastLines("j", 3), lines)
+
+    def test_remove(self) -> None:
+        """What a run needed goes first, then all; neither needs to be there."""
+        self.spool.create("j", makeTask())
+        os.makedirs(self.path(spool.TEMPORARY, "deep"))
+        for _ in range(2):
+            self.spool.tidy("j")
+            self.assertNotIn(spool.TEMPORARY, os.listdir(self.path()))
+        for _ in range(2):
+            self.spool.remove("j")
+            self.assertEqual(self.spool.jobIds(), [])
+
+    def test_noFolder(self) -> None:
+        """Without a folder there are no jobs."""
+        self.assertEqual(spool.Spool(self.mktemp()).jobIds(), [])

@@ -1,0 +1,538 @@
+"""Tests of L{qgswps.ows.binding}."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from qgswps.errors import OWSError
+from qgswps.model import (
+    BoundingBoxType,
+    BoundingBoxValue,
+    ComplexType,
+    ComplexValue,
+    DataType,
+    ExecuteRequest,
+    FileValue,
+    Format,
+    Input,
+    InputDescription,
+    InputValue,
+    LayerSummary,
+    LayerType,
+    LiteralType,
+    LiteralValue,
+    OutputDescription,
+    OutputRequest,
+    ProcessDescription,
+    ProjectSummary,
+    Range,
+    ReferenceValue,
+)
+from qgswps.ows.binding import bind, unknownProcess
+
+GEOJSON = Format("application/geo+json")
+GML = Format("text/xml; subtype=gml/3.1.1", schema="http://gml.xsd")
+TIFF = Format("image/tiff", "base64")
+ZIP = Format("application/zip", "base64")
+VECTOR = (GEOJSON, GML, ZIP)
+INVALID = "InvalidParameterValue"
+MISSING = "MissingParameterValue"
+
+PROJECT = ProjectSummary(
+    "",
+    "EPSG:4326",
+    (
+        LayerSummary("id1", "Roads", "line"),
+        LayerSummary("id2", "Relief", "raster"),
+        LayerSummary("id3", "Twin", "line"),
+        LayerSummary("id4", "Twin", "point"),
+        LayerSummary("id5", "{odd}", "line"),
+    ),
+)
+
+
+def text(value: str, **others: Any) -> LiteralValue:
+    return LiteralValue(value, **others)
+
+
+class BindTestCase(SynchronousTestCase):
+    """Helpers to bind one input or some outputs."""
+
+    def bindInput(
+        self,
+        data: DataType,
+        *values: InputValue,
+        minOccurs: int = 1,
+        maxOccurs: int = 1,
+        map: str | None = None,
+        layers: ProjectSummary | None = None,
+    ) -> tuple[InputValue, ...]:
+        described = InputDescription("A", "A", data, "", minOccurs, maxOccurs)
+        bound = bind(
+            ExecuteRequest("p", tuple(Input("A", value) for value in values), map=map),
+            ProcessDescription("p", "P", inputs=(described,)),
+            layers,
+        )
+        return tuple(item.value for item in bound.inputs)
+
+    def refused(self, *args: Any, code: str = INVALID, **keywords: Any) -> str:
+        error = self.assertRaises(OWSError, self.bindInput, *args, **keywords)
+        fault = error.faults[0]
+        self.assertEqual((fault.code, fault.locator), (code, "A"), args)
+        self.assertEqual(len(error.faults), 1, args)
+        return fault.text
+
+
+class LiteralTests(BindTestCase):
+    """Literals and their types."""
+
+    def test_types(self) -> None:
+        """A text is written as its type has it, or refused."""
+        for dataType, given, expected in [
+            ("string", " a ", " a "),
+            ("string", "", ""),
+            ("boolean", "True", "true"),
+            ("boolean", "FALSE", "false"),
+            ("boolean", " 1 ", "true"),
+            ("boolean", "0", "false"),
+            ("boolean", "yes", None),
+            ("boolean", "", None),
+            ("integer", "5", "5"),
+            ("integer", " -5 ", "-5"),
+            ("integer", "+5", "+5"),
+            ("integer", "5.0", "5"),
+            ("integer", "5.5", None),
+            ("integer", "5e1", None),
+            ("integer", "1_0", None),
+            ("integer", "٣", None),
+            ("integer", "", None),
+            ("integer", "NaN", None),
+            ("float", "5", "5"),
+            ("float", " -1.5e3 ", "-1.5e3"),
+            ("float", "a", None),
+            ("float", "", None),
+            ("float", "nan", None),
+            ("float", "inf", None),
+            ("float", "-Infinity", None),
+            ("float", "1e999", None),
+            ("float", "1_0", None),
+            ("double", "x", None),
+            ("dateTime", "2020-01-01", "2020-01-01"),
+        ]:
+            data = LiteralType(dataType)
+            if expected is None:
+                self.refused(data, text(given))
+            else:
+                (bound,) = self.bindInput(data, text(given))
+                self.assertEqual(bound, text(expected), (dataType, given))
+
+    def test_allowed(self) -> None:
+        """A value is one of the allowed ones, numbers by what they mean."""
+        words = LiteralType(allowed=("Round", "Flat cap"))
+        numbers = LiteralType("float", allowed=("1", "2.50"))
+        integers = LiteralType("integer", allowed=("1", "2"))
+        for data, given, expected in [
+            (words, "Round", "Round"),
+            (words, " Flat cap ", "Flat cap"),
+            (words, "round", None),
+            (words, "", None),
+            (numbers, "2.5", "2.50"),
+            (numbers, "1.0", "1"),
+            (numbers, "2", None),
+            (integers, "2.0", "2"),
+            (integers, "3", None),
+        ]:
+            if expected is None:
+                self.refused(data, text(given))
+            else:
+                self.assertEqual(self.bindInput(data, text(given)), (text(expected),))
+        self.assertIn("Round, Flat cap", self.refused(words, text("x")))
+        many = LiteralType(allowed=tuple(map(str, range(1000))))
+        self.assertLess(len(self.refused(many, text("y" * 5000))), 500)
+
+    def test_ranges(self) -> None:
+        """A number is within a range, its bounds included."""
+        data = LiteralType("float", ranges=(Range("0", "1"), Range("10", None)))
+        low = LiteralType("integer", ranges=(Range(None, "5"),))
+        both = LiteralType("integer", allowed=("-1",), ranges=(Range("1", "5"),))
+        for kind, given, good in [
+            (data, "0", True),
+            (data, "1.0", True),
+            (data, "1.01", False),
+            (data, "-1e-9", False),
+            (data, "10", True),
+            (data, "1e12", True),
+            (low, "-99", True),
+            (low, "6", False),
+            (both, "-1", True),
+            (both, "0", False),
+            (both, "3", True),
+        ]:
+            if good:
+                self.assertEqual(self.bindInput(kind, text(given)), (text(given),))
+            else:
+                self.refused(kind, text(given))
+
+    def test_units(self) -> None:
+        """A unit is one of those described; without any it is let be."""
+        data = LiteralType("float", uoms=("meters", "feet"))
+        (bound,) = self.bindInput(data, text("1", uom="FEET"))
+        self.assertEqual(bound, text("1", uom="feet"))
+        self.refused(data, text("1", uom="degrees"))
+        (bound,) = self.bindInput(LiteralType("float"), text("1", uom="x"))
+        self.assertEqual(bound, text("1", uom="x"))
+
+    def test_forms(self) -> None:
+        """A text in ComplexData is a text; other forms are no literals."""
+        data = LiteralType()
+        long = ComplexValue("a\nb", Format("text/plain"))
+        self.assertEqual(self.bindInput(data, long), (text("a\nb"),))
+        for value in [
+            ComplexValue("YQ==", Format("text/plain", "base64")),
+            ReferenceValue("http://h/", Format("")),
+            BoundingBoxValue((0, 0), (1, 1)),
+            FileValue("a", Format("text/plain")),
+        ]:
+            self.refused(data, value)
+
+
+class OccurrenceTests(BindTestCase):
+    """How often an input is given."""
+
+    def test_counts(self) -> None:
+        """Inputs are given as often as is described."""
+        data = LiteralType()
+        for minimum, maximum, count, code in [
+            (0, 1, 0, None),
+            (1, 1, 0, MISSING),
+            (1, 1, 1, None),
+            (1, 1, 2, INVALID),
+            (2, 3, 1, MISSING),
+            (2, 3, 3, None),
+            (2, 3, 4, INVALID),
+            (0, 0, 1, None),
+        ]:
+            values = (text("x"),) * count
+            keywords: dict[str, Any] = {"minOccurs": minimum, "maxOccurs": maximum}
+            if code is None:
+                self.assertEqual(self.bindInput(data, *values, **keywords), values)
+            else:
+                self.refused(data, *values, code=code, **keywords)
+
+    def test_empty(self) -> None:
+        """An empty text for an optional input is no value, for a string is."""
+        kinds: list[DataType] = [
+            LiteralType("integer"),
+            LiteralType("boolean"),
+            LiteralType(allowed=("a",)),
+            BoundingBoxType(("EPSG:4326",)),
+            ComplexType((GEOJSON,)),
+            LayerType((), VECTOR),
+        ]
+        for data in kinds:
+            self.assertEqual(self.bindInput(data, text(" "), minOccurs=0), (), data)
+            self.refused(data, text(""))
+        bound = self.bindInput(LiteralType(), text(""), minOccurs=0)
+        self.assertEqual(bound, (text(""),))
+
+    def test_unknown(self) -> None:
+        """An input that the process does not have is refused."""
+        error = self.assertRaises(
+            OWSError,
+            bind,
+            ExecuteRequest("p", (Input("B", text("x")),)),
+            ProcessDescription("p", "P"),
+        )
+        self.assertEqual(error.faults[0].locator, "B")
+        self.assertEqual(error.faults[0].code, INVALID)
+
+    def test_all(self) -> None:
+        """All that is wrong is told at once."""
+        number = InputDescription("N", "N", LiteralType("integer"))
+        layer = InputDescription("L", "L", LayerType((), VECTOR))
+        error = self.assertRaises(
+            OWSError,
+            bind,
+            ExecuteRequest(
+                "p",
+                (Input("N", text("x")), Input("?", text("x")), Input("N", text("y"))),
+                (OutputRequest("!"),),
+                raw=True,
+            ),
+            ProcessDescription("p", "P", inputs=(number, layer)),
+        )
+        found = [(fault.code, fault.locator) for fault in error.faults]
+        self.assertEqual(
+            sorted(found),
+            sorted(
+                [
+                    (INVALID, "N"),
+                    (INVALID, "?"),
+                    (INVALID, "N"),
+                    (INVALID, "N"),
+                    (MISSING, "L"),
+                    (INVALID, "!"),
+                ]
+            ),
+        )
+        self.assertEqual(error.status, 400)
+
+    def test_kept(self) -> None:
+        """What needs no change comes out as it went in, titles too."""
+        described = InputDescription("A", "A", LiteralType(), maxOccurs=5)
+        request = ExecuteRequest(
+            "p",
+            tuple(Input("A", text(word), "T", "U") for word in "zya"),
+            asynchronous=True,
+            status=True,
+            timeout=5,
+        )
+        process = ProcessDescription("p", "P", inputs=(described,))
+        self.assertEqual(bind(request, process), request)
+
+
+class BoxTests(BindTestCase):
+    """Bounding boxes."""
+
+    data = BoundingBoxType(("EPSG:4326",))
+
+    def test_text(self) -> None:
+        """A text has four numbers and may have a CRS."""
+        for given, crs in [
+            ("1,2,3.5,4", None),
+            (" 1 , 2 ,3.5, 4", None),
+            ("1,2,3.5,4,EPSG:3857", "EPSG:3857"),
+            ("1,2,3.5,4,urn:ogc:def:crs:EPSG::4326", "urn:ogc:def:crs:EPSG::4326"),
+            ("1,2,3.5,4,EPSG:3857,2", "EPSG:3857"),
+            ("1,2,3.5,4,", None),
+        ]:
+            (bound,) = self.bindInput(self.data, text(given))
+            self.assertEqual(bound, BoundingBoxValue((1, 2), (3.5, 4), crs), given)
+
+    def test_wrong(self) -> None:
+        """Other texts and other forms are refused."""
+        for given in [
+            text("1,2,3"),
+            text("a,2,3,4"),
+            text("1,2,3,nan"),
+            text("1,2,3,4,EPSG:1,3"),
+            text("1 2 3 4"),
+            text("1,2,3,4,5,6,7"),
+            BoundingBoxValue((1, 2, 3), (4, 5, 6)),
+            BoundingBoxValue((1, 2), (4, float("inf"))),
+            ComplexValue("1,2,3,4", GEOJSON),
+            ReferenceValue("http://h/", Format("")),
+        ]:
+            self.refused(self.data, given)
+
+    def test_value(self) -> None:
+        """A box stays as it was given."""
+        value = BoundingBoxValue((1, 2), (3, 4), "EPSG:3857")
+        self.assertEqual(self.bindInput(self.data, value), (value,))
+
+
+class ComplexTests(BindTestCase):
+    """Complex data and its formats."""
+
+    data = ComplexType(VECTOR, maximumMegabytes=1)
+
+    def test_formats(self) -> None:
+        """A format is told in the words of its description, or refused."""
+        for given, expected in [
+            (Format("application/geo+json"), GEOJSON),
+            (Format("Application/Geo+JSON"), GEOJSON),
+            (Format("application/geo+json; charset=utf-8"), GEOJSON),
+            (Format("text/xml;subtype=GML/3.1.1"), GML),
+            (Format("text/xml"), GML),
+            (
+                Format("text/xml", schema="http://x"),
+                Format(GML.mimeType, None, "http://x"),
+            ),
+            (Format("application/zip"), ZIP),
+            (Format("application/zip", "BASE64"), ZIP),
+            (
+                Format("application/geo+json", "base64"),
+                Format(GEOJSON.mimeType, "base64"),
+            ),
+            (
+                Format("application/geo+json", "utf-8"),
+                Format(GEOJSON.mimeType, "UTF-8"),
+            ),
+            (Format("application/geo+json", "utf-16"), None),
+            (Format("image/png"), None),
+            (Format("nonsense"), None),
+        ]:
+            value = ComplexValue("x", given)
+            if expected is None:
+                self.refused(self.data, value)
+            else:
+                (bound,) = self.bindInput(self.data, value)
+                self.assertEqual(bound, ComplexValue("x", expected), given)
+
+    def test_missing(self) -> None:
+        """Without a mimeType it is the default, unless the data shows more."""
+        for given, expected in [
+            ('{"type": 1}', GEOJSON),
+            (" <gml/>", GML),
+            ("anything", GEOJSON),
+        ]:
+            values: list[InputValue] = [ComplexValue(given, Format("")), text(given)]
+            for value in values:
+                (bound,) = self.bindInput(self.data, value)
+                self.assertEqual(bound, ComplexValue(given, expected))
+        (bound,) = self.bindInput(ComplexType((TIFF, GML)), text("SUkqAA=="))
+        self.assertEqual(bound, ComplexValue("SUkqAA==", TIFF))
+        # Of the two, the first is the default.
+        (bound,) = self.bindInput(ComplexType((GML, GEOJSON)), text("{}"))
+        self.assertEqual(bound, ComplexValue("{}", GEOJSON))
+        (bound,) = self.bindInput(ComplexType(()), text("{}"))
+        self.assertEqual(bound, ComplexValue("{}", Format("")))
+
+    def test_wrong(self) -> None:
+        """Nothing, too much and other forms are refused."""
+        self.refused(self.data, ComplexValue(" ", GEOJSON))
+        self.refused(self.data, text(""))
+        self.refused(self.data, BoundingBoxValue((0, 0), (1, 1)))
+        self.refused(self.data, FileValue("/etc/passwd", GEOJSON))
+        large = ComplexValue("x" * (2**20 + 1), GEOJSON)
+        self.refused(self.data, large, code="FileSizeExceeded")
+        self.bindInput(ComplexType(VECTOR), large)
+
+    def test_references(self) -> None:
+        """A reference may leave its format to what it refers to."""
+        for given, expected in [
+            (Format(""), Format("")),
+            (Format("application/zip"), ZIP),
+        ]:
+            (bound,) = self.bindInput(self.data, ReferenceValue("http://h/", given))
+            self.assertEqual(bound, ReferenceValue("http://h/", expected))
+        self.refused(self.data, ReferenceValue("http://h/", Format("image/png")))
+
+
+class LayerTests(BindTestCase):
+    """Layers: names with a project, data in any case."""
+
+    data = LayerType(("line",), VECTOR)
+
+    def test_withoutMap(self) -> None:
+        """Without a project a text is data."""
+        (bound,) = self.bindInput(self.data, text('{"type": 1}'))
+        self.assertEqual(bound, ComplexValue('{"type": 1}', GEOJSON))
+
+    def test_names(self) -> None:
+        """With a project a text is the name or the id of a fitting layer."""
+        for given, expected in [
+            ("Roads", "Roads"),
+            (" Roads ", "Roads"),
+            ("id1", "id1"),
+            ("Twin", "Twin"),
+            ("id3", "id3"),
+            ("{odd}", "{odd}"),
+            ("roads", None),
+            ("Relief", None),
+            ("id2", None),
+            ("id4", None),
+            ("/etc/passwd", None),
+            ("", None),
+        ]:
+            value = text(given)
+            if expected is None:
+                self.refused(self.data, value, map="m", layers=PROJECT)
+            else:
+                (bound,) = self.bindInput(self.data, value, map="m", layers=PROJECT)
+                self.assertEqual(bound, text(expected))
+
+    def test_unchecked(self) -> None:
+        """Without a summary of the project any name will do."""
+        self.assertEqual(self.bindInput(self.data, text("x"), map="m"), (text("x"),))
+        self.refused(self.data, text(" "), map="m")
+
+    def test_data(self) -> None:
+        """Data is taken with a project too, as text as well."""
+        inline = ComplexValue("<gml/>", Format("text/xml"))
+        rows: list[tuple[InputValue, InputValue]] = [
+            (text('{"a": 1}'), ComplexValue('{"a": 1}', GEOJSON)),
+            (text("<gml/>"), ComplexValue("<gml/>", GML)),
+            (inline, ComplexValue("<gml/>", GML)),
+            (
+                ReferenceValue("http://h/", GEOJSON),
+                ReferenceValue("http://h/", GEOJSON),
+            ),
+        ]
+        for value, expected in rows:
+            for layers in (None, PROJECT):
+                bound = self.bindInput(self.data, value, map="m", layers=layers)
+                self.assertEqual(bound, (expected,))
+
+
+class OutputTests(SynchronousTestCase):
+    """What is asked for."""
+
+    process = ProcessDescription(
+        "p",
+        "P",
+        outputs=(
+            OutputDescription("L", "L", LayerType((), VECTOR)),
+            OutputDescription("N", "N", LiteralType("float", uoms=("m", "ft"))),
+            OutputDescription("B", "B", BoundingBoxType(("EPSG:4326",))),
+            OutputDescription("F", "F", ComplexType((TIFF,))),
+        ),
+    )
+
+    def bind(self, *outputs: OutputRequest, raw: bool = False) -> Any:
+        return bind(ExecuteRequest("p", (), outputs, raw=raw), self.process).outputs
+
+    def refused(self, locator: str, *outputs: OutputRequest, raw: bool = False) -> None:
+        error = self.assertRaises(OWSError, self.bind, *outputs, raw=raw)
+        fault = error.faults[0]
+        self.assertEqual((fault.code, fault.locator), (INVALID, locator), outputs)
+
+    def test_formats(self) -> None:
+        """A format is one of those described."""
+        for given, expected in [
+            (None, None),
+            (Format("TEXT/XML"), GML),
+            (Format("application/zip"), ZIP),
+            (Format("", "base64"), Format(GEOJSON.mimeType, "base64")),
+        ]:
+            (bound,) = self.bind(OutputRequest("L", given, asReference=True))
+            self.assertEqual(bound, OutputRequest("L", expected, asReference=True))
+        self.refused("L", OutputRequest("L", Format("image/png")))
+        self.refused("F", OutputRequest("F", Format("image/png")))
+
+    def test_literals(self) -> None:
+        """Of a literal only the unit can be asked for."""
+        asked = OutputRequest("N", Format("text/plain"), "FT", True, "T", "A")
+        self.assertEqual(
+            self.bind(asked), (OutputRequest("N", None, "ft", False, "T", "A"),)
+        )
+        self.refused("N", OutputRequest("N", uom="miles"))
+        (box,) = self.bind(OutputRequest("B", asReference=True))
+        self.assertFalse(box.asReference)
+
+    def test_which(self) -> None:
+        """None named means all; unknown or repeated ones are refused."""
+        self.assertEqual(self.bind(), ())
+        self.refused("X", OutputRequest("X"))
+        self.refused("L", OutputRequest("L"), OutputRequest("L"))
+
+    def test_raw(self) -> None:
+        """Raw data is exactly one output."""
+        self.assertEqual(self.bind(OutputRequest("N"), raw=True), (OutputRequest("N"),))
+        self.refused("RawDataOutput", raw=True)
+        self.refused("RawDataOutput", OutputRequest("N"), OutputRequest("B"), raw=True)
+        single = ProcessDescription("p", "P", outputs=self.process.outputs[:1])
+        bound = bind(ExecuteRequest("p", raw=True), single)
+        self.assertEqual(bound.outputs, (OutputRequest("L"),))
+
+
+class ProcessTests(SynchronousTestCase):
+    """Processes that are not."""
+
+    def test_unknown(self) -> None:
+        """The fault names the parameter."""
+        error = unknownProcess("x")
+        self.assertEqual(error.status, 400)
+        self.assertEqual(error.faults[0].locator, "identifier")

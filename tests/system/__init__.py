@@ -1,0 +1,1 @@
+"""Tests through HTTP, against a running server with a real QGIS."""

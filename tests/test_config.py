@@ -1,0 +1,481 @@
+"""Tests of L{qgswps.config}, L{qgswps.kinds} and L{qgswps.configdoc}."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+import attrs
+from twisted.trial.unittest import SynchronousTestCase
+
+import qgswps
+from qgswps import config, configdoc
+from qgswps.config import (
+    SECTIONS,
+    ConfigurationError,
+    Layer,
+    Settings,
+    load,
+)
+from qgswps.kinds import RedisStore, SQLiteStore
+
+ROOT = Path(qgswps.__file__).parent.parent
+
+
+class ConfigTestCase(SynchronousTestCase):
+    """Loads configurations."""
+
+    def setUp(self) -> None:
+        self.path = os.path.abspath(self.mktemp())
+        self.warnings: list[str] = []
+
+    def write(self, text: str | bytes) -> str:
+        """Write the configuration file."""
+        data = text.encode() if isinstance(text, str) else text
+        Path(self.path).write_bytes(data)
+        return self.path
+
+    def load(
+        self,
+        text: str | bytes | None = None,
+        environ: Mapping[str, str] | None = None,
+        overrides: Mapping[tuple[str, str], str] | None = None,
+    ) -> Settings:
+        """Load a configuration with a file of this text."""
+        path = None if text is None else self.write(text)
+        return load(path, environ or {}, overrides or {}, self.warnings.append)
+
+    def problems(
+        self,
+        text: str | bytes | None = None,
+        environ: Mapping[str, str] | None = None,
+        overrides: Mapping[tuple[str, str], str] | None = None,
+    ) -> list[str]:
+        """What is wrong, with FILE for the file's name."""
+        error = self.assertRaises(
+            ConfigurationError, self.load, text, environ, overrides
+        )
+        self.assertEqual(str(error), "\n".join(error.problems))
+        return [problem.replace(self.path, "FILE") for problem in error.problems]
+
+
+class SchemaTests(SynchronousTestCase):
+    """The schema itself."""
+
+    def test_defaults(self) -> None:
+        """Each default is a value that its kind allows, as it is written."""
+        for section in SECTIONS:
+            for key in section.keys:
+                value = key.kind.parse(key.defaultText, os.getcwd())
+                if key.id != ("server", "workdir"):
+                    self.assertEqual(value, key.default, key.id)
+
+    def test_variablesAreUnambiguous(self) -> None:
+        """No two keys share an environment variable, an option or a name."""
+        for names in (
+            [v for s in SECTIONS for key in s.keys for v in key.variables],
+            [
+                (s.name, n)
+                for s in SECTIONS
+                for k in s.keys
+                for n in (k.name, *k.aliases)
+            ],
+            [k.option.name for s in SECTIONS for k in s.keys if k.option],
+            [k.option.short for s in SECTIONS for k in s.keys if k.option],
+        ):
+            double = [n for n, count in Counter(names).items() if count > 1 and n]
+            self.assertEqual(double, [])
+
+    def test_knownVariables(self) -> None:
+        """The variables of the field's servers are understood."""
+        known = {v: k.id for s in SECTIONS for k in s.keys for v in k.variables}
+        for variable, id in {
+            "QGSWPS_SERVER_WORKDIR": ("server", "workdir"),
+            "QGSWPS_SERVER_PARALLELPROCESSES": ("server", "parallelprocesses"),
+            "QGSWPS_SERVER_HTTP_PORT": ("server", "port"),
+            "QGSWPS_SERVER_PORT": ("server", "port"),
+            "QGSWPS_SERVER_INTERFACES": ("server", "interfaces"),
+            "QGSWPS_SERVER_PROXY_URL": ("server", "host_proxy"),
+            "QGSWPS_CACHE_ROOTDIR": ("projects.cache", "rootdir"),
+            "QGSWPS_PROJECTS_CACHE_ROOTDIR": ("projects.cache", "rootdir"),
+            "QGSWPS_PROCESSING_PROVIDERS_MODULE_PATH": (
+                "processing",
+                "providers_module_path",
+            ),
+            "QGSWPS_LOGLEVEL": ("logging", "level"),
+            "QGSWPS_LOGGING_LEVEL": ("logging", "level"),
+            "QGSWPS_METADATA_MAIN_TITLE": ("metadata:main", "title"),
+        }.items():
+            self.assertEqual(known.get(variable), id, variable)
+
+    def test_frozen(self) -> None:
+        """Settings can't be changed by chance."""
+        settings = Settings()
+        with self.assertRaises(attrs.exceptions.FrozenInstanceError):
+            settings.server = config.Server()  # type: ignore[misc]
+
+    def test_shippedFiles(self) -> None:
+        """
+        The shipped configuration and the reference are what the schema
+        makes; if not, make them again by C{python3 -m qgswps.configdoc}.
+        """
+        conf = (ROOT / "conf" / "qgswps.conf").read_text(encoding="utf-8")
+        self.assertEqual(conf, configdoc.conf())
+        docs = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+        self.assertEqual(docs, configdoc.docs())
+
+    def test_shippedFileIsDefault(self) -> None:
+        """The shipped configuration changes nothing."""
+        shipped = load(str(ROOT / "conf" / "qgswps.conf"), {}, {})
+        self.assertEqual(shipped, load(None, {}, {}))
+
+    def test_shippedKeysAreGood(self) -> None:
+        """With all its keys uncommented the shipped file says the same."""
+        lines = configdoc.conf().splitlines()
+        lines = [re.sub("^#(?=[a-z])", "", line) for line in lines]
+        path = self.mktemp()
+        Path(path).write_text("\n".join(lines), encoding="utf-8")
+        settings = load(path, {}, {})
+        keys = {key.id for section in SECTIONS for key in section.keys}
+        self.assertEqual(set(settings.origins), keys)
+        workdir = os.path.join(os.path.dirname(os.path.abspath(path)), "qgswps-work")
+        self.assertEqual(settings.server.workdir, workdir)
+        server = attrs.evolve(
+            settings.server, workdir=load(None, {}, {}).server.workdir
+        )
+        self.assertEqual(attrs.evolve(settings, server=server), load(None, {}, {}))
+
+
+class OrderTests(ConfigTestCase):
+    """Default < file < environment < command line."""
+
+    def test_layers(self) -> None:
+        """Each layer wins over the one before."""
+        text = "[server]\nport = 1001\n"
+        environ = {"QGSWPS_SERVER_HTTP_PORT": "1002"}
+        overrides = {("server", "port"): "1003"}
+        self.assertEqual(self.load().server.port, 8080)
+        self.assertEqual(self.load(text).server.port, 1001)
+        self.assertEqual(self.load(text, environ).server.port, 1002)
+        self.assertEqual(self.load(text, environ, overrides).server.port, 1003)
+
+    def test_origins(self) -> None:
+        """It is known where a value comes from."""
+        settings = self.load(
+            "[server]\nworkdir = w\n",
+            {"QGSWPS_LOGLEVEL": "WARNING"},
+            {("server", "port"): "1"},
+        )
+        origins = settings.origins
+        self.assertEqual(origins["server", "workdir"].layer, Layer.FILE)
+        self.assertEqual(origins["logging", "level"].name, "QGSWPS_LOGLEVEL")
+        self.assertEqual(origins["server", "port"].name, "--port")
+        self.assertNotIn(("server", "interfaces"), origins)
+        self.assertEqual(settings.logging.level, "warn")
+
+    def test_problem(self) -> None:
+        """A value that proves wrong later is named by its origin too."""
+        settings = self.load(
+            "[projects.cache]\nrootdir = /x\n",
+            {"QGSWPS_SERVER_STORE": "redis://h"},
+            {("server", "port"): "80"},
+        )
+        for id, expected in {
+            ("projects.cache", "rootdir"): f"{self.path}: [projects.cache] rootdir: no",
+            ("server", "store"): "QGSWPS_SERVER_STORE: no",
+            ("server", "port"): "--port: no",
+            ("server", "workdir"): "[server] workdir: no",
+        }.items():
+            self.assertEqual(str(settings.problem(*id, "no")), expected)
+
+    def test_emptyVariable(self) -> None:
+        """An empty variable is as good as none."""
+        self.assertEqual(
+            self.load(environ={"QGSWPS_SERVER_PORT": ""}).server.port, 8080
+        )
+
+    def test_unknownVariable(self) -> None:
+        """A variable that is not known is warned about, with the nearest."""
+        self.load(environ={"QGSWPS_SERVER_PROT": "1", "PATH": "/bin", "QGSWPSX": "1"})
+        self.assertEqual(
+            self.warnings,
+            [
+                "QGSWPS_SERVER_PROT: there is no such variable; did you mean"
+                " QGSWPS_SERVER_PORT?"
+            ],
+        )
+
+    def test_sameVariableTwice(self) -> None:
+        """Two variables for one key may agree, and must not differ."""
+        environ = {"QGSWPS_SERVER_PORT": "1", "QGSWPS_SERVER_HTTP_PORT": "1"}
+        self.assertEqual(self.load(environ=environ).server.port, 1)
+        environ["QGSWPS_SERVER_PORT"] = "2"
+        self.assertEqual(
+            self.problems(environ=environ),
+            [
+                "QGSWPS_SERVER_PORT: this means the same as"
+                " QGSWPS_SERVER_HTTP_PORT, which has another value"
+            ],
+        )
+
+    def test_listenYields(self) -> None:
+        """Endpoints lose to a port from a stronger layer, and to no other."""
+        text = "[server]\nport = 1\nlisten = tcp:2\n"
+        self.assertEqual(self.load(text).server.endpoints, ("tcp:2",))
+        strong = self.load(text, overrides={("server", "port"): "3"})
+        self.assertEqual(strong.server.endpoints, ("tcp:port=3:interface=127.0.0.1",))
+        self.assertNotIn(("server", "listen"), strong.origins)
+
+    def test_paths(self) -> None:
+        """A path in the file starts from its folder, others from here."""
+        settings = self.load(
+            "[server]\nworkdir = w\n[processing]\nproviders_module_path = a, /b:c\n",
+            {"QGSWPS_CACHE_ROOTDIR": "../p"},
+        )
+        folder = os.path.dirname(self.path)
+        self.assertEqual(settings.server.workdir, f"{folder}/w")
+        self.assertEqual(
+            settings.processing.providersModulePath,
+            (f"{folder}/a", "/b", f"{folder}/c"),
+        )
+        self.assertEqual(settings.projects.rootdir, os.path.abspath("../p"))
+        self.assertTrue(os.path.isabs(self.load().server.workdir))
+        self.assertEqual(self.load().projects.rootdir, "")
+
+
+class FileTests(ConfigTestCase):
+    """The ini file."""
+
+    def test_sections(self) -> None:
+        """All sections are read; QGIS's settings as they are."""
+        settings = self.load(
+            "\ufeff; a comment\n"
+            "[qgis.settings]\nProcessing/Configuration/X = 50%%(a)s\nqgis/Y: é\n"
+            "[metadata:main]\nidentification_title = Ünï\nabstract = one\n  two\n"
+            "[processing]\nexposed_providers = native, gdal\n"
+        )
+        self.assertEqual(
+            settings.qgisSettings,
+            {"Processing/Configuration/X": "50%%(a)s", "qgis/Y": "é"},
+        )
+        self.assertEqual(settings.metadata.title, "Ünï")
+        self.assertEqual(settings.metadata.abstract, "one\ntwo")
+        self.assertEqual(settings.processing.exposedProviders, ("native", "gdal"))
+
+    def test_lineEnds(self) -> None:
+        """A file from another system is read."""
+        self.assertEqual(self.load("[server]\r\nport = 1\r\n").server.port, 1)
+
+    def test_unknown(self) -> None:
+        """Unknown sections and keys are errors that suggest the nearest."""
+        self.assertEqual(
+            self.problems("[server]\nprot = 1\nzzzz = 1\n[sever]\n[DEFAULT]\nx=1\n"),
+            [
+                "FILE: [server] prot: there is no such key; did you mean port?",
+                "FILE: [server] zzzz: there is no such key",
+                "FILE: [sever]: there is no such section; did you mean server?",
+                "FILE: [DEFAULT]: there is no such section",
+            ],
+        )
+
+    def test_alias(self) -> None:
+        """A key may not be there under two names."""
+        self.assertEqual(
+            self.problems("[server]\nhost_proxy = http://a\nproxy_url = http://b\n"),
+            [
+                "FILE: [server] proxy_url: this is another name of host_proxy, which"
+                " is there too"
+            ],
+        )
+
+    def test_syntax(self) -> None:
+        """What can't be read is named by its line."""
+        for text, expected in {
+            "port = 1\n": "FILE: line 1: expected a section such as [server] before"
+            " 'port = 1'",
+            "[server]\nport\n": r"FILE: line 2: expected key = value, not 'port\n'",
+            "[server]\n[server]\n": "FILE: line 2: the section [server] is there twice",
+            "[server]\nport=1\nport=1\n": "FILE: [server] port: line 3: the key is"
+            " there twice",
+        }.items():
+            self.assertEqual(self.problems(text), [expected])
+        self.assertEqual(
+            self.problems(b"[server]\n\nport = \xff\n"),
+            ["FILE: line 3: expected UTF-8"],
+        )
+
+    def test_unreadable(self) -> None:
+        """A file that can't be read is named."""
+        for path, expected in {
+            "/nowhere/x": "/nowhere/x: No such file or directory",
+            "/": "/: Is a directory",
+            "a\0b": r"'a\x00b': embedded null byte",
+        }.items():
+            error = self.assertRaises(ConfigurationError, load, path, {}, {})
+            self.assertEqual(str(error), expected)
+
+    def test_allProblems(self) -> None:
+        """All that is wrong is told at once, each by its place."""
+        self.assertEqual(
+            self.problems(
+                "[server]\nport = x\n",
+                {"QGSWPS_SERVER_MAXQUEUESIZE": "0"},
+                {("server", "parallelprocesses"): "many"},
+            ),
+            [
+                "FILE: [server] port: expected a whole number from 0 to 65535, not 'x'",
+                "--workers: expected a whole number from 0 to 4096, not 'many'",
+                "QGSWPS_SERVER_MAXQUEUESIZE: expected a whole number, 1 or more,"
+                " not '0'",
+            ],
+        )
+
+    def test_oddCharacters(self) -> None:
+        """Characters that no document can carry are errors."""
+        start = "expected text without control characters, not with"
+        self.assertEqual(
+            self.problems(
+                "[server]\nworkdir = a\0b\n[metadata:main]\ntitle = a\n b\n"
+                "abstract = a\x1bb\n[qgis.settings]\nx = \x07\n"
+            ),
+            [
+                f"FILE: [server] workdir: {start} U+0000",
+                f"FILE: [qgis.settings] x: {start} U+0007",
+                f"FILE: [metadata:main] title: {start} a line break",
+                f"FILE: [metadata:main] abstract: {start} U+001B",
+            ],
+        )
+        self.assertEqual(
+            self.problems(environ={"QGSWPS_SERVER_WORKDIR": "/\udcff"}),
+            [f"QGSWPS_SERVER_WORKDIR: {start} U+DCFF"],
+        )
+
+
+class KindTests(ConfigTestCase):
+    """The kinds of values."""
+
+    def value(self, section: str, key: str, text: str) -> object:
+        """The value that the text has for a key."""
+        settings = self.load(overrides={(section, key): text})
+        found = next(k for s in SECTIONS for k in s.keys if k.id == (section, key))
+        attribute = next(s.attribute for s in SECTIONS if s.name == section)
+        return getattr(getattr(settings, attribute), found.attribute)
+
+    def wrong(self, section: str, key: str, *texts: str) -> list[str]:
+        """The problems that a key has with texts."""
+        return [self.problems(overrides={(section, key): text})[0] for text in texts]
+
+    def test_integer(self) -> None:
+        """Whole numbers, in ASCII digits and within bounds."""
+        self.assertEqual(self.value("server", "port", " 0 "), 0)
+        self.assertEqual(self.value("server", "port", "65535"), 65535)
+        texts = ("", "-1", "65536", "1.0", "1_0", "٣", "9" * 5000, "0x10")
+        self.assertEqual(len(self.wrong("server", "port", *texts)), len(texts))
+
+    def test_number(self) -> None:
+        """Finite numbers within bounds."""
+        self.assertEqual(self.value("server", "cancel_grace", "0.5"), 0.5)
+        self.wrong("server", "cancel_grace", "", "nan", "inf", "-1", "3601", "x")
+
+    def test_boolean(self) -> None:
+        """The usual words."""
+        for text in ("yes", "True", "on", "1"):
+            self.assertIs(self.value("server", "http_proxy", text), True)
+        for text in ("no", "FALSE", "off", "0"):
+            self.assertIs(self.value("server", "http_proxy", text), False)
+        self.wrong("server", "http_proxy", "", "2", "oui")
+
+    def test_choice(self) -> None:
+        """One of the words, in any case."""
+        self.assertEqual(self.value("logging", "level", "DEBUG"), "debug")
+        self.assertEqual(
+            self.problems("[logging]\nlevel = loud\n"),
+            [
+                "FILE: [logging] level: expected one of critical, error, warn, info,"
+                " debug, not 'loud'"
+            ],
+        )
+
+    def test_interfaces(self) -> None:
+        """Addresses, of which Twisted gets endpoints."""
+        settings = self.load("[server]\ninterfaces = 0.0.0.0, ::1, localhost\n")
+        self.assertEqual(
+            settings.server.endpoints,
+            (
+                "tcp:port=8080:interface=0.0.0.0",
+                r"tcp6:port=8080:interface=\:\:1",
+                "tcp:port=8080:interface=localhost",
+            ),
+        )
+        self.wrong("server", "interfaces", "", ",", "256.0.0.1", "example.org")
+
+    def test_listen(self) -> None:
+        """Endpoints, with blanks or new lines between."""
+        settings = self.load(
+            "[server]\nlisten = tcp:80:interface=127.0.0.1 unix:/x\n  ssl:443\n"
+        )
+        self.assertEqual(
+            settings.server.endpoints,
+            ("tcp:80:interface=127.0.0.1", "unix:/x", "ssl:443"),
+        )
+        (problem,) = self.wrong("server", "listen", "tcp:1 8080")
+        self.assertTrue(problem.startswith("--listen: expected endpoints as Twisted"))
+        self.assertTrue(problem.endswith(": '8080' is none"))
+
+    def test_store(self) -> None:
+        """The forms of a store's URL."""
+        for text, expected in {
+            "sqlite:///var/x.sqlite": SQLiteStore("/var/x.sqlite"),
+            "sqlite:////var/x.sqlite": SQLiteStore("/var/x.sqlite"),
+            "redis://localhost": RedisStore("localhost", 6379, 0),
+            "redis://10.0.0.1:6380/3": RedisStore("10.0.0.1", 6380, 3),
+            "redis://[::1]:1/": RedisStore("::1", 1, 0),
+        }.items():
+            self.assertEqual(self.value("server", "store", text), expected)
+            # What is shown can be read again.
+            self.assertEqual(self.value("server", "store", str(expected)), expected)
+        wrong = (
+            *("sqlite:", "sqlite:///", "sqlite://host/x", "/x", "redis://", "x://y"),
+            *("redis://h:x/0", "redis://h:70000", "redis://h/x", "redis://h/1?a=b"),
+        )
+        self.wrong("server", "store", *wrong)
+
+    def test_storeDefault(self) -> None:
+        """Without one, jobs are kept in the working directory."""
+        settings = self.load("[server]\nworkdir = /w\nstore =\n")
+        self.assertEqual(settings.server.storeURL, SQLiteStore("/w/jobs.sqlite"))
+        settings = self.load("[server]\nstore = redis://h\n")
+        self.assertEqual(settings.server.storeURL, RedisStore("h"))
+
+    def test_passwordIsNotShown(self) -> None:
+        """A password in a store's URL is refused, and not repeated."""
+        (problem,) = self.wrong("server", "store", "redis://:secret@h/0")
+        self.assertNotIn("secret", problem)
+        self.assertIn("password", problem)
+
+    def test_baseURL(self) -> None:
+        """A public URL ends in a slash."""
+        for text, expected in {
+            "": "",
+            "https://a.example/wps": "https://a.example/wps/",
+            "http://a:81/": "http://a:81/",
+        }.items():
+            self.assertEqual(self.value("server", "host_proxy", text), expected)
+        wrong = ("a.example", "ftp://a", "http://", "http://a/?x", "http://a:x/", "//a")
+        self.wrong("server", "host_proxy", *wrong)
+
+    def test_crs(self) -> None:
+        """An authority and a code."""
+        self.assertEqual(
+            self.value("processing", "default_crs", "IGNF:LAMB93"), "IGNF:LAMB93"
+        )
+        self.wrong("processing", "default_crs", "", "4326", "EPSG:", ":1", "a:b c")
+
+    def test_workers(self) -> None:
+        """Without a number, there is one worker a CPU."""
+        self.assertEqual(self.load().server.workers, len(os.sched_getaffinity(0)))
+        settings = self.load(overrides={("server", "parallelprocesses"): "7"})
+        self.assertEqual(settings.server.workers, 7)

@@ -1,0 +1,113 @@
+"""Tests of L{qgswps.web.addresses}."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qs, urlsplit
+
+from twisted.internet.address import IPv4Address
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.server import Request
+from twisted.web.test.requesthelper import DummyChannel
+
+from qgswps.web.addresses import Addresses
+
+
+class FakeRequest(Request):
+    """A request that came to an address of its own."""
+
+    secure = False
+
+    def isSecure(self) -> bool:
+        """See C{Request}."""
+        return self.secure
+
+    def getHost(self) -> IPv4Address:
+        """See C{Request}."""
+        return IPv4Address("TCP", "10.0.0.1", 8080)
+
+
+def request(headers: dict[str, str], secure: bool = False) -> FakeRequest:
+    """A request with these headers."""
+    made = FakeRequest(DummyChannel(), False)
+    made.secure = secure
+    for name, value in headers.items():
+        made.requestHeaders.setRawHeaders(name, [value])
+    return made
+
+
+FORWARDED = {
+    "Host": "inner:8080",
+    "X-Forwarded-Proto": "https",
+    "X-Forwarded-Host": "maps.example.org",
+}
+
+
+class BaseTests(SynchronousTestCase):
+    """The base of all URLs."""
+
+    def test_fromRequest(self) -> None:
+        """It is what the client has used, as far as that makes sense."""
+        for headers, expected in [
+            ({"Host": "example.org"}, "http://example.org/"),
+            ({"Host": "example.org:8080"}, "http://example.org:8080/"),
+            ({"Host": "[2001:db8::1]:8080"}, "http://[2001:db8::1]:8080/"),
+            # No use for us; the request's own address is.
+            ({}, "http://10.0.0.1:8080/"),
+            ({"Host": ""}, "http://10.0.0.1:8080/"),
+            ({"Host": "a b"}, "http://10.0.0.1:8080/"),
+            ({"Host": 'x"><script>'}, "http://10.0.0.1:8080/"),
+            ({"Host": "evil.org/path?"}, "http://10.0.0.1:8080/"),
+            ({"Host": "user@evil.org"}, "http://10.0.0.1:8080/"),
+            # Not from everybody.
+            (FORWARDED, "http://inner:8080/"),
+            ({"Host": "a", "X-Forwarded-Url": "https://evil.org/"}, "http://a/"),
+        ]:
+            self.assertEqual(Addresses().base(request(headers)), expected, headers)
+        secure = request({"Host": "example.org"}, secure=True)
+        self.assertEqual(Addresses().base(secure), "https://example.org/")
+
+    def test_behindProxy(self) -> None:
+        """The headers of a proxy are believed if there is one."""
+        addresses = Addresses(behindProxy=True)
+        for headers, expected in [
+            (FORWARDED, "https://maps.example.org/"),
+            ({**FORWARDED, "X-Forwarded-Host": "a:1"}, "https://a:1/"),
+            ({"Host": "a"}, "http://a/"),
+            (
+                {**FORWARDED, "X-Forwarded-Url": "https://b/wps/?SERVICE=WPS"},
+                "https://b/wps/",
+            ),
+            ({"X-Forwarded-Url": "https://b/wps"}, "https://b/wps/"),
+        ]:
+            self.assertEqual(addresses.base(request(headers)), expected)
+
+    def test_configured(self) -> None:
+        """What is configured goes before all else."""
+        for behindProxy in (False, True):
+            addresses = Addresses("https://c/x/", behindProxy)
+            made = request({**FORWARDED, "X-Forwarded-Url": "https://b/"})
+            self.assertEqual(addresses.base(made), "https://c/x/")
+
+
+class PathTests(SynchronousTestCase):
+    """The URLs below it."""
+
+    def test_paths(self) -> None:
+        """Each resource has its URL."""
+        self.assertEqual(Addresses.service("http://a/"), "http://a/ows/")
+        self.assertEqual(Addresses.record("http://a/", "j"), "http://a/status/j")
+        self.assertEqual(
+            Addresses.file("http://a/", "j", "sub dir/ä#1?.tif"),
+            "http://a/jobs/j/files/sub%20dir/%C3%A4%231%3F.tif",
+        )
+        parts = urlsplit(Addresses.status("http://a/", "j"))
+        self.assertEqual(parts.path, "/ows/")
+        self.assertEqual(
+            parse_qs(parts.query),
+            {
+                "service": ["WPS"],
+                "version": ["1.0.0"],
+                "request": ["GetResults"],
+                "uuid": ["j"],
+            },
+        )

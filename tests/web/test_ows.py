@@ -1,0 +1,322 @@
+"""Tests of L{qgswps.web.ows}: requests in, documents and jobs out."""
+
+from __future__ import annotations
+
+import os
+from http.client import HTTPResponse
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import attrs
+from lxml import etree
+from twisted.python.filepath import FilePath
+
+from qgswps import codec
+from qgswps.errors import Fault
+from qgswps.model import (
+    FileValue,
+    Format,
+    LayerSummary,
+    LiteralValue,
+    OutputData,
+    ProjectSummary,
+    Result,
+    State,
+)
+from qgswps.pool.exits import Exit, WorkerLost
+from qgswps.web.ows import XML
+from tests.fakes import Exchange, FakeExecution
+from tests.web.test_site import ECHO, SiteTestCase
+
+NS = {
+    "wps": "http://www.opengis.net/wps/1.0.0",
+    "ows": "http://www.opengis.net/ows/1.1",
+    "xlink": "http://www.w3.org/1999/xlink",
+}
+
+POST = """<wps:Execute service="WPS" version="1.0.0"
+    xmlns:wps="http://www.opengis.net/wps/1.0.0"
+    xmlns:ows="http://www.opengis.net/ows/1.1">
+  <ows:Identifier>test:echo</ows:Identifier>
+  <wps:DataInputs><wps:Input><ows:Identifier>TEXT</ows:Identifier>
+    <wps:Data><wps:LiteralData>{}</wps:LiteralData></wps:Data>
+  </wps:Input></wps:DataInputs>
+</wps:Execute>"""
+
+
+class OWSTestCase(SiteTestCase):
+    """Requests to the endpoint."""
+
+    def query(self, request: str, **parameters: str) -> str:
+        """The path of a KVP request."""
+        values = {"service": "WPS", "version": "1.0.0", "request": request}
+        return "/ows/?" + urlencode({**values, **parameters})
+
+    def execute(self, **parameters: str) -> tuple[Exchange, FakeExecution]:
+        """Begin an Execute."""
+        values = {"identifier": "test:echo", "datainputs": "TEXT=a", **parameters}
+        exchange = self.exchange(self.query("Execute", **values))
+        return exchange, self.executor.executions[-1]
+
+    def succeed(self, execution: FakeExecution, **outputs: OutputData) -> None:
+        """Have a result."""
+        result = Result(outputs)
+        codec.write(os.path.join(execution.directory, "result.json"), result)
+        execution.observer.started(77)
+        execution.end(result)
+
+    def succeedWithFile(self, execution: FakeExecution, content: bytes) -> None:
+        """Have a file as result."""
+        path = FilePath(execution.directory).child("outputs").child("a.geojson")
+        path.setContent(content)
+        form = Format("application/geo+json", "UTF-8")
+        self.succeed(execution, FILE=FileValue("outputs/a.geojson", form))
+
+    def xml(self, response: HTTPResponse, status: int = 200) -> Any:
+        """The document of a response."""
+        self.assertEqual(response.status, status)
+        self.assertEqual(response.getheader("Content-Type"), XML)
+        return etree.fromstring(response.read())
+
+    def document(self, exchange: Exchange, status: int = 200) -> Any:
+        """The document that a request is answered with by now."""
+        return self.xml(self.successResultOf(exchange.finished), status)
+
+    def text(self, document: Any, path: str) -> str:
+        """The one text at a path of a document."""
+        [found] = document.xpath(path, namespaces=NS)
+        return str(getattr(found, "text", found))
+
+    def refused(
+        self, path: str, status: int, code: str, locator: str | None, **options: Any
+    ) -> str:
+        """A request is refused; the text of the exception."""
+        document = self.xml(self.ask(path, **options), status)
+        self.assertEqual(document.tag, f"{{{NS['ows']}}}ExceptionReport")
+        [exception] = document
+        self.assertEqual(exception.get("exceptionCode"), code)
+        self.assertEqual(exception.get("locator"), locator)
+        return self.text(exception, "ows:ExceptionText")
+
+
+class DescriptionTests(OWSTestCase):
+    """GetCapabilities and DescribeProcess."""
+
+    def test_capabilities(self) -> None:
+        """The document is made once for each base and each generation."""
+        path = "/ows/?service=WPS&request=GetCapabilities"
+        first = self.ask(path).read()
+        self.patch(self.catalogue, "published", {"x": None})  # can't be rendered
+        self.assertEqual(self.ask(path).read(), first)
+        self.assertIn(b"http://example.org/ows/", first)
+        self.patch(self.catalogue, "published", {})
+        self.refused(path, 503, "ServerBusy", None)
+
+    def test_newGeneration(self) -> None:
+        """After a reload the document is a new one."""
+        path = "/ows/?service=WPS&request=GetCapabilities"
+        self.ask(path)
+        self.catalogue.generation += 1
+        other = attrs.evolve(ECHO, identifier="other")
+        self.catalogue.published = {"other": other}
+        document = self.ask(path).read()
+        self.assertNotIn(b"test:echo", document)
+        self.assertIn(b"other", document)
+
+    def test_describe(self) -> None:
+        """Processes are described by name, or all."""
+        for identifier in ("test:echo", "all", "ALL"):
+            path = self.query("DescribeProcess", identifier=identifier)
+            document = self.xml(self.ask(path))
+            self.assertEqual(
+                self.text(document, "//ProcessDescription/ows:Identifier"), "test:echo"
+            )
+        path = self.query("DescribeProcess", identifier="nothing")
+        self.refused(path, 400, "InvalidParameterValue", "identifier")
+
+    def test_describeWithProject(self) -> None:
+        """With a project, its layers are the values to choose from."""
+        path = self.query("DescribeProcess", identifier="test:echo", MAP="p")
+        self.refused(path, 400, "InvalidParameterValue", "MAP")
+        FilePath(self.projects).child("p.qgs").setContent(b"")
+        exchange = self.exchange(path)
+        [(project, summary)] = self.executor.summaries
+        self.assertEqual(project, os.path.join(self.projects, "p.qgs"))
+        layer = LayerSummary("id", "France", "polygon", "EPSG:4326")
+        summary.callback(ProjectSummary("t", "EPSG:4326", (layer,)))
+        document = self.document(exchange)
+        self.assertEqual(
+            self.text(document, "//Input[ows:Identifier='LAYER']//ows:Value"), "France"
+        )
+
+
+class ExecuteTests(OWSTestCase):
+    """Execute"""
+
+    def test_synchronous(self) -> None:
+        """The answer comes when the job has ended."""
+        exchange, execution = self.execute()
+        self.assertNoResult(exchange.finished)
+        self.succeed(execution, OUT=LiteralValue("b"))
+        document = self.document(exchange)
+        self.assertEqual(
+            len(document.xpath("//wps:ProcessSucceeded", namespaces=NS)), 1
+        )
+        self.assertEqual(
+            self.text(document, "//wps:Output[ows:Identifier='OUT']//wps:LiteralData"),
+            "b",
+        )
+        [job] = self.store.jobs.values()
+        self.assertFalse(job.asynchronous)
+
+    def test_post(self) -> None:
+        """So it does by POST."""
+        exchange = self.exchange("/ows/", "POST", body=POST.format("a").encode())
+        [execution] = self.executor.executions
+        task = self.spool.task(os.path.basename(execution.directory))
+        [given] = task.request.inputs
+        self.assertEqual(given.value, LiteralValue("a"))
+        self.succeed(execution, OUT=LiteralValue("b"))
+        self.document(exchange)
+
+    def test_largeBody(self) -> None:
+        """A body that is too large is refused."""
+        body = POST.format("a" * 1000).encode()
+        self.refused("/ows/", 413, "NoApplicableCode", None, method="POST", body=body)
+        self.assertEqual(self.executor.executions, [])
+
+    def test_asynchronous(self) -> None:
+        """The answer comes at once, and says where to ask again."""
+        exchange, execution = self.execute(storeExecuteResponse="true", status="true")
+        document = self.document(exchange)
+        self.assertEqual(len(document.xpath("//wps:ProcessAccepted", namespaces=NS)), 1)
+        location = urlsplit(self.text(document, "/*/@statusLocation"))
+        self.assertEqual(location.netloc, "example.org")
+        path = f"{location.path}?{location.query}"
+
+        execution.observer.started(77)
+        execution.observer.progress(40.0, "at it")
+        document = self.xml(self.ask(path))
+        self.assertEqual(
+            self.text(document, "//wps:ProcessStarted/@percentCompleted"), "40"
+        )
+        self.succeedWithFile(execution, b'{"type": "x"}')
+        document = self.xml(self.ask(path))
+        self.assertIn(
+            '{"type": "x"}',
+            self.text(document, "//wps:Output[ows:Identifier='FILE']//wps:ComplexData"),
+        )
+
+    def test_getResults(self) -> None:
+        """Of a job that there is not, there are no results."""
+        self.refused(
+            self.query("GetResults", uuid="unknown"),
+            404,
+            "InvalidParameterValue",
+            "uuid",
+        )
+
+    def test_withdrawn(self) -> None:
+        """Results stay when their process is withdrawn."""
+        exchange, execution = self.execute(storeExecuteResponse="true")
+        self.document(exchange)
+        self.succeed(execution, OUT=LiteralValue("b"))
+        self.catalogue.published["other"] = self.catalogue.published.pop("test:echo")
+        [job] = self.store.jobs
+        document = self.xml(self.ask(self.query("GetResults", uuid=job)))
+        self.assertEqual(self.text(document, "//wps:LiteralData"), "b")
+
+    def test_reference(self) -> None:
+        """A file by reference can be fetched from where the answer says."""
+        exchange, execution = self.execute(ResponseDocument="FILE=@asReference=true")
+        self.succeedWithFile(execution, b"{}")
+        document = self.document(exchange)
+        [reference] = document.xpath("//wps:Output/wps:Reference", namespaces=NS)
+        href = reference.get("href") or reference.get(f"{{{NS['xlink']}}}href")
+        self.assertTrue(href.startswith("http://example.org/jobs/"), href)
+        response = self.ask(href.removeprefix("http://example.org"), "HEAD")
+        self.assertEqual(response.getheader("Content-Length"), "2")
+
+    def test_rawLiteral(self) -> None:
+        """A raw literal is a text."""
+        exchange, execution = self.execute(RawDataOutput="OUT")
+        self.succeed(execution, OUT=LiteralValue("ä"))
+        response = self.successResultOf(exchange.finished)
+        self.assertEqual(
+            response.getheader("Content-Type"), "text/plain; charset=utf-8"
+        )
+        self.assertEqual(response.read().decode(), "ä")
+
+    def test_rawFailures(self) -> None:
+        """What has no raw form is an exception."""
+        exchange, execution = self.execute(RawDataOutput="OUT")
+        self.succeed(execution)
+        text = self.text(self.document(exchange, 500), "//ows:ExceptionText")
+        self.assertIn("OUT", text)
+        exchange, execution = self.execute(RawDataOutput="OUT")
+        execution.end(Result(faults=(Fault("NoApplicableCode", "it broke"),)))
+        text = self.text(self.document(exchange, 500), "//ows:ExceptionText")
+        self.assertEqual(text, "it broke")
+        exchange, execution = self.execute(RawDataOutput="OUT")
+        [job] = [j for j in self.store.jobs.values() if not j.state.terminal]
+        self.queue.dismiss(job.id, "enough")
+        text = self.text(self.document(exchange, 500), "//ows:ExceptionText")
+        self.assertEqual(text, "enough")
+
+    def test_failed(self) -> None:
+        """A job that fails is told in the response document."""
+        exchange, execution = self.execute()
+        execution.end(WorkerLost("ended by signal SIGSEGV", Exit(11)))
+        document = self.document(exchange)
+        text = self.text(document, "//wps:ProcessFailed//ows:ExceptionText")
+        self.assertIn("SIGSEGV", text)
+
+    def test_timeOut(self) -> None:
+        """A synchronous job whose time is up is a gateway's time-out."""
+        exchange, execution = self.execute(TIMEOUT="5")
+        execution.observer.started(77)
+        self.reactor.advance(5)
+        document = self.document(exchange, 504)
+        [exception] = document
+        self.assertIn("TimeOut", self.text(exception, "ows:ExceptionText"))
+
+    def test_disconnect(self) -> None:
+        """A client that goes away has its job dismissed."""
+        exchange, execution = self.execute()
+        exchange.disconnect()
+        self.assertEqual(execution.cancelled, 1)
+        [job] = self.store.jobs.values()
+        self.assertIs(job.state, State.DISMISSED)
+
+    def test_disconnectAsynchronous(self) -> None:
+        """An asynchronous job goes on without its client."""
+        exchange, execution = self.execute(storeExecuteResponse="true")
+        self.document(exchange)
+        exchange.disconnect()
+        self.assertEqual(execution.cancelled, 0)
+
+    def test_refusals(self) -> None:
+        """What can't be run is refused before there is a job."""
+        for parameters, status, code, locator in [
+            ({"identifier": ""}, 400, "MissingParameterValue", "identifier"),
+            ({"identifier": "no"}, 400, "InvalidParameterValue", "identifier"),
+            ({"datainputs": ""}, 400, "MissingParameterValue", "TEXT"),
+            ({"datainputs": "TEXT=a;NO=b"}, 400, "InvalidParameterValue", "NO"),
+            ({"MAP": "../p"}, 400, "InvalidParameterValue", "MAP"),
+            ({"version": "9"}, 400, "InvalidParameterValue", "version"),
+        ]:
+            values = {"identifier": "test:echo", "datainputs": "TEXT=a", **parameters}
+            self.refused(self.query("Execute", **values), status, code, locator)
+        self.refused("/ows/", 400, "MissingParameterValue", "request")
+        body = b"<not"
+        self.refused("/ows/", 400, "NoApplicableCode", None, method="POST", body=body)
+        self.assertEqual((self.store.jobs, self.spool.jobIds()), ({}, []))
+
+    def test_busy(self) -> None:
+        """Whoever comes when the queue is full is asked to come again."""
+        waiting = [self.execute()[0] for _ in range(2 + 1)]
+        path = self.query("Execute", identifier="test:echo", datainputs="TEXT=a")
+        self.refused(path, 503, "ServerBusy", None)
+        self.assertIsNotNone(self.ask(path).getheader("Retry-After"))
+        for exchange in waiting:
+            exchange.disconnect()

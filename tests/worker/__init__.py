@@ -1,0 +1,1 @@
+"""Tests of the QGIS side; see L{tests.worker.test_qgisside}."""
