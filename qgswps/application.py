@@ -213,11 +213,15 @@ def build(settings: Settings, reactor: Any) -> MultiService:
         waiting=settings.server.maxqueuesize,
         timeout=settings.server.responseTimeout,
         expire=settings.server.responseExpiration,
+        wait=settings.server.maxqueuetime,
+        stopGrace=settings.server.stopGrace,
     )
     queue = JobQueue(reactor, store, pool, spool, server, limits)
     projects = Projects(reactor, settings.projects.rootdir, pool)
     addresses = Addresses(settings.server.hostProxy, settings.server.httpProxy)
-    access = JobAccess(store)
+    access = JobAccess(
+        store, settings.server.enableJobRealm, settings.server.adminRealm
+    )
     ows = OWSEndpoint(
         reactor,
         pool,
@@ -230,9 +234,10 @@ def build(settings: Settings, reactor: Any) -> MultiService:
         settings.server.maxbuffersize * 2**20,
     )
     root = Root(
+        access,
         ows,
-        StatusEndpoint(access, addresses),
-        FilesEndpoint(reactor, access, spool, addresses),
+        StatusEndpoint(reactor, queue, access, spool, addresses),
+        FilesEndpoint(reactor, spool, addresses),
         settings.metadata.title,
         settings.metadata.abstract,
         settings.server.crossOrigin,

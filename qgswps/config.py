@@ -270,6 +270,28 @@ class Server:
         60.0,
         "Seconds that QGIS has to start, before it is killed and started again.",
     )
+    maxqueuetime: float = key(
+        number(0),
+        0.0,
+        "Seconds that a job may wait for a process; then it fails with 503. 0 for"
+        " any time.",
+    )
+    stopGrace: float = key(
+        number(0, 3600),
+        10.0,
+        "Seconds that running jobs may go on when the server is told to stop.",
+    )
+    enableJobRealm: bool = key(
+        BOOLEAN,
+        False,
+        "Jobs belong to the realm in the header X-Job-Realm of the request that"
+        " made them, a secret word; nobody else sees them.",
+    )
+    adminRealm: str = key(
+        TEXT,
+        "",
+        "The realm that sees all jobs, with enable_job_realm. Empty for none.",
+    )
     crossOrigin: bool = key(
         BOOLEAN,
         True,

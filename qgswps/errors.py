@@ -65,6 +65,10 @@ class OWSError(Exception):
         super().__init__("; ".join(fault.text for fault in self.faults))
 
 
+class StoreError(Exception):
+    """A job store that this release can't use, now or later."""
+
+
 def missing(locator: str, text: str | None = None) -> OWSError:
     """A mandatory parameter or input was not given."""
     return OWSError(

@@ -56,13 +56,15 @@ class IJobStore(Interface):
         states: Iterable[State] | None = None,
         processId: str | None = None,
         server: str | None = None,
+        realm: str | None = None,
         offset: int = 0,
         limit: int | None = None,
     ) -> Deferred[list[Job]]:
         """
         Jobs, newest first.
 
-        @param states: an iterable of states, or None for all.
+        @param states: an iterable of states, or None for all; the further
+            conditions likewise.
         @return: a Deferred of a list of jobs.
         """
 
@@ -156,6 +158,15 @@ class IJobQueue(Interface):
         End a job that is queued or running.
 
         @return: a Deferred of the job as it then is, or None if there is none.
+        """
+
+    def remove(jobId: str) -> Deferred[None]:
+        """Forget a job that has ended, and remove its files."""
+
+    def position(jobId: str) -> int | None:
+        """
+        The place of a job in this server's queue: 1 for the next to run; None
+        if it does not wait here.
         """
 
 

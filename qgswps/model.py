@@ -397,6 +397,7 @@ class Job:
     processTitle: str = ""
     map: str | None = None
     asynchronous: bool = False
+    protocol: str = "wps-1.0.0"
     realm: str | None = None
     timeout: int | None = None
     expire: int | None = None

@@ -97,6 +97,12 @@ def _deferred(method: Callable[..., Any]) -> Callable[..., Deferred[Any]]:
     return test
 
 
+def forgive(case: SynchronousTestCase, *deferreds: Deferred[Any]) -> None:
+    """At the end of the test, take failures that it did not look at."""
+    for d in deferreds:
+        case.addCleanup(d.addErrback, lambda reason: None)
+
+
 # The reactor
 
 
@@ -504,6 +510,7 @@ class MemoryStore:
         states: Iterable[State] | None = None,
         processId: str | None = None,
         server: str | None = None,
+        realm: str | None = None,
         offset: int = 0,
         limit: int | None = None,
     ) -> Deferred[list[Job]]:
@@ -517,6 +524,7 @@ class MemoryStore:
                 if job.state in wanted
                 and processId in (None, job.processId)
                 and server in (None, job.server)
+                and realm in (None, job.realm)
             ]
             return found[offset:][:limit]
 

@@ -48,10 +48,12 @@ class Limits:
     @ivar waiting: jobs that wait for a slot; one more is refused.
     @ivar timeout: how long a run lasts at most, and if the client says nothing.
     @ivar expire: how long results are kept at most, and likewise.
+    @ivar wait: how long a job waits for a slot at most; 0 for any time.
     @ivar stopGrace: how long running jobs may go on when the server stops.
     """
 
     waiting: int = 100
+    wait: float = 0.0
     timeout: int = 1800
     expire: int = 86400
     stopGrace: float = 10.0
@@ -104,18 +106,13 @@ class JobQueue(Service):
             server=self._server,
         )
         for job in reversed(unfinished):
-            if job.state is State.ACCEPTED and job.asynchronous:
+            begun = await inThread(self._reactor, self._spool.hasBegun, job.id)
+            if job.state is State.ACCEPTED and job.asynchronous and not begun:
                 active = self._active[job.id] = ActiveJob(self, job)
-                self._waiting.append(active)
+                self._enqueue(active)
                 continue
-            text = (
-                "the server was restarted while the job ran"
-                if job.state is State.STARTED
-                else "the server was restarted, and with it the connection to the"
-                " client that waited for the job"
-            )
             active = self._active[job.id] = ActiveJob(self, job)
-            self._finish(active, State.FAILED, (Fault("NoApplicableCode", text),))
+            await self._conclude(active)
         for job in finished:
             if job.expires is not None:
                 self._expiry.add(job.id, job.expires)
@@ -128,6 +125,30 @@ class JobQueue(Service):
                 failed=len(unfinished) - len(self._waiting),
             )
         self._dispatch()
+
+    async def _conclude(self, active: ActiveJob) -> None:
+        """
+        End a job of an earlier run that can't be queued again.
+
+        The directory knows more than the record where the server ended, or
+        lost its store, before it could write what it knew.
+        """
+        job = active.job
+        if await inThread(self._reactor, self._spool.hasResult, job.id):
+            result = await inThread(self._reactor, self._spool.result, job.id)
+            self._hasResult(result, active)
+            return
+        if job.state is State.ACCEPTED and not await inThread(
+            self._reactor, self._spool.hasBegun, job.id
+        ):
+            text = (
+                "the server was restarted, and with it the connection to the"
+                " client that waited for the job"
+            )
+        else:
+            text = "the server was restarted while the job ran"
+        await inThread(self._reactor, self._spool.tidy, job.id)
+        self._finish(active, State.FAILED, (Fault("NoApplicableCode", text),))
 
     async def _removeStrays(self) -> None:
         """Remove directories of which no record tells."""
@@ -237,7 +258,7 @@ class JobQueue(Service):
         if self._isLeft(active):
             self._leave(active)
             return job
-        self._waiting.append(active)
+        self._enqueue(active)
         log.debug("job {job} accepted: {process}", job=job.id, process=job.processId)
         self._dispatch()
         return job
@@ -265,15 +286,41 @@ class JobQueue(Service):
         if active is None:
             stored: Deferred[Job | None] = self._store.get(jobId)
             return stored
-        if active in self._waiting:
-            self._waiting.remove(active)
+        self._forget(active)
         if not active.job.state.terminal:
             self._finish(active, State.DISMISSED, (), message)
         if active.execution is not None:
             active.execution.cancel()
         return succeed(active.job)
 
+    def remove(self, jobId: str) -> Deferred[None]:
+        """See L{IJobQueue}."""
+        return Deferred.fromCoroutine(self._remove(jobId))
+
+    def position(self, jobId: str) -> int | None:
+        """See L{IJobQueue}."""
+        active = self._active.get(jobId)
+        if active is None or active not in self._waiting:
+            return None
+        return self._waiting.index(active) + 1
+
     # Dispatch
+
+    def _enqueue(self, active: ActiveJob) -> None:
+        self._waiting.append(active)
+        if self._limits.wait:
+            active.timer = self._reactor.callLater(
+                self._limits.wait, self._waitedTooLong, active
+            )
+
+    def _forget(self, active: ActiveJob) -> None:
+        if active in self._waiting:
+            self._waiting.remove(active)
+
+    def _waitedTooLong(self, active: ActiveJob) -> None:
+        self._forget(active)
+        text = f"no process was free for it within {self._limits.wait:g} s"
+        self._finish(active, State.FAILED, (Fault("ServerBusy", text),))
 
     def _dispatch(self) -> None:
         if self._dispatching or self._stopping:
@@ -285,10 +332,14 @@ class JobQueue(Service):
         self._dispatching = False
 
     def _begin(self, active: ActiveJob) -> None:
+        active.cancelTimer()
         self._running.add(active)
         directory = self._spool.directory(active.job.id)
         active.execution = self._executor.execute(directory, active)
         active.execution.exited.addCallback(self._hasExited, active)
+        active.execution.exited.addErrback(
+            lambda reason: log.failure("a worker's end went wrong", reason)
+        )
         active.execution.result.addCallbacks(
             self._hasResult,
             self._hasFailed,
@@ -421,12 +472,12 @@ class JobQueue(Service):
         stored.addCallback(settled)
 
     def _expire(self, jobId: str) -> None:
-        self._keep(Deferred.fromCoroutine(self._remove(jobId)))
+        log.debug("job {job} has expired", job=jobId)
+        self._keep(self.remove(jobId))
 
     async def _remove(self, jobId: str) -> None:
         await self._store.remove(jobId)
         await inThread(self._reactor, self._spool.remove, jobId)
-        log.info("job {job} expired", job=jobId)
 
     def _keep(self, d: Deferred[T]) -> Deferred[T | None]:
         """Have L{stop} wait for it, and log it if it fails."""

@@ -70,6 +70,25 @@ class Spool:
         """What came of a job."""
         return codec.read(os.path.join(self.directory(jobId), RESULT), Result)
 
+    def outputFiles(self, jobId: str) -> list[tuple[str, int]]:
+        """The names, relative to the outputs, and sizes in bytes of what was made."""
+        root = os.path.join(self.directory(jobId), OUTPUTS)
+        found = []
+        for folder, _, names in os.walk(root):
+            for name in names:
+                path = os.path.join(folder, name)
+                if os.path.isfile(path) and not os.path.islink(path):
+                    found.append((os.path.relpath(path, root), os.path.getsize(path)))
+        return sorted(found)
+
+    def hasBegun(self, jobId: str) -> bool:
+        """A worker has taken the job, whatever its record says."""
+        return os.path.exists(os.path.join(self.directory(jobId), LOG))
+
+    def hasResult(self, jobId: str) -> bool:
+        """A worker has written what came of the job."""
+        return os.path.exists(os.path.join(self.directory(jobId), RESULT))
+
     def read(self, jobId: str, path: str) -> bytes:
         """A file of a job that its result names."""
         with open(os.path.join(self.directory(jobId), path), "rb") as file:

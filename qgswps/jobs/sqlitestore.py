@@ -20,7 +20,7 @@ from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
 from qgswps import codec
-from qgswps.errors import OWSError, busy
+from qgswps.errors import OWSError, StoreError, busy
 from qgswps.interfaces import IJobStore
 from qgswps.model import Job, State
 
@@ -39,18 +39,17 @@ CREATE TABLE IF NOT EXISTS job (
     state TEXT NOT NULL,
     process TEXT NOT NULL,
     server TEXT NOT NULL,
+    realm TEXT,
     percent REAL NOT NULL,
     message TEXT NOT NULL,
     record BLOB NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS job_created ON job (created);
 CREATE INDEX IF NOT EXISTS job_state ON job (state, created);
+CREATE INDEX IF NOT EXISTS job_process ON job (process, created);
+CREATE INDEX IF NOT EXISTS job_realm ON job (realm, created);
 PRAGMA user_version = {SCHEMA_VERSION};
 """
-
-
-class StoreError(Exception):
-    """The file is not a store that this release can use."""
 
 
 @implementer(IJobStore)
@@ -133,8 +132,8 @@ class SQLiteStore:
 
         def add() -> None:
             self._execute(
-                "INSERT INTO job (created, state, process, server, percent, message,"
-                " record, id) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO job (created, state, process, server, realm, percent,"
+                " message, record, id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 *_row(job),
             )
 
@@ -157,7 +156,8 @@ class SQLiteStore:
         def replace() -> bool:
             cursor = self._execute(
                 "UPDATE job SET created = ?, state = ?, process = ?, server = ?,"
-                " percent = ?, message = ?, record = ? WHERE id = ? AND state = ?",
+                " realm = ?, percent = ?, message = ?, record = ?"
+                " WHERE id = ? AND state = ?",
                 *_row(job),
                 expected.value,
             )
@@ -184,6 +184,7 @@ class SQLiteStore:
         states: Iterable[State] | None = None,
         processId: str | None = None,
         server: str | None = None,
+        realm: str | None = None,
         offset: int = 0,
         limit: int | None = None,
     ) -> Deferred[list[Job]]:
@@ -193,7 +194,11 @@ class SQLiteStore:
             values = [state.value for state in states]
             conditions.append(f"state IN ({', '.join('?' * len(values))})")
             arguments += values
-        for column, value in (("process", processId), ("server", server)):
+        for column, value in (
+            ("process", processId),
+            ("server", server),
+            ("realm", realm),
+        ):
             if value is not None:
                 conditions.append(f"{column} = ?")
                 arguments.append(value)
@@ -226,6 +231,7 @@ def _row(job: Job) -> tuple[Any, ...]:
         job.state.value,
         job.processId,
         job.server,
+        job.realm,
         job.percent,
         job.message,
         codec.dumps(job),

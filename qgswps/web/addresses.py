@@ -67,6 +67,21 @@ class Addresses:
         return f"{base}status/{jobId}"
 
     @staticmethod
+    def request(base: str, jobId: str) -> str:
+        """Where the request that made a job is."""
+        return f"{base}status/{jobId}?key=request"
+
+    @staticmethod
+    def files(base: str, jobId: str) -> str:
+        """Where the list of a job's files is."""
+        return f"{base}jobs/{jobId}/files"
+
+    @staticmethod
+    def log(base: str, jobId: str) -> str:
+        """Where the log of a job's run is."""
+        return f"{base}jobs/{jobId}/log"
+
+    @staticmethod
     def file(base: str, jobId: str, path: str) -> str:
         """
         Where a file of a job is.

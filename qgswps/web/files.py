@@ -8,9 +8,9 @@ from typing import Any
 from twisted.web.http import Request
 
 from qgswps.errors import Fault, OWSError
-from qgswps.jobs.spool import OUTPUTS, Spool
+from qgswps.jobs.spool import LOG, OUTPUTS, Spool
+from qgswps.model import Job
 from qgswps.threads import inThread
-from qgswps.web.access import JobAccess
 from qgswps.web.addresses import Addresses
 from qgswps.web.deferral import Response, jsonResponse
 
@@ -56,57 +56,41 @@ def contained(root: str, path: str) -> str:
     return found
 
 
-def listed(root: str) -> list[tuple[str, int]]:
-    """The names and sizes, in bytes, of a job's outputs.  Looks at the disk."""
-    found = []
-    for folder, _, names in os.walk(root):
-        for name in names:
-            path = os.path.join(folder, name)
-            if os.path.isfile(path) and not os.path.islink(path):
-                found.append((os.path.relpath(path, root), os.path.getsize(path)))
-    return sorted(found)
-
-
 class FilesEndpoint:
-    """Answers C{/jobs/{uuid}/files} and C{/jobs/{uuid}/files/{name}}."""
+    """
+    Answers C{/jobs/{uuid}/files}, C{/jobs/{uuid}/files/{name}} and
+    C{/jobs/{uuid}/log}.
+    """
 
-    def __init__(
-        self,
-        reactor: Any,
-        access: JobAccess,
-        spool: Spool,
-        addresses: Addresses,
-    ) -> None:
+    def __init__(self, reactor: Any, spool: Spool, addresses: Addresses) -> None:
         self._reactor = reactor
-        self._access = access
         self._spool = spool
         self._addresses = addresses
 
-    def _outputs(self, jobId: str) -> str:
-        return os.path.join(self._spool.directory(jobId), OUTPUTS)
+    async def answer(self, request: Request, job: Job, path: str) -> Response:
+        """One file of a job, or a list of them."""
+        if path:
+            return await self._send(job, path)
+        return await self._list(job, self._addresses.base(request))
 
-    async def listFiles(self, request: Request, jobId: str) -> Response:
-        """The files of a job."""
-        await self._access.job(request, jobId)
-        base = self._addresses.base(request)
-        found = await inThread(self._reactor, listed, self._outputs(jobId))
+    async def _list(self, job: Job, base: str) -> Response:
+        found = await inThread(self._reactor, self._spool.outputFiles, job.id)
         return jsonResponse(
             {
                 "files": [
                     {
                         "name": name,
                         "content_length": size,
-                        "store_url": self._addresses.file(base, jobId, name),
+                        "store_url": self._addresses.file(base, job.id, name),
                     }
                     for name, size in found
                 ]
             }
         )
 
-    async def sendFile(self, request: Request, jobId: str, path: str) -> Response:
-        """One file of a job."""
-        await self._access.job(request, jobId)
-        found = await inThread(self._reactor, contained, self._outputs(jobId), path)
+    async def _send(self, job: Job, path: str) -> Response:
+        root = os.path.join(self._spool.directory(job.id), OUTPUTS)
+        found = await inThread(self._reactor, contained, root, path)
         ending = os.path.splitext(found)[1].lower()
         name = os.path.basename(found).replace('"', "'")
         return Response(
@@ -116,4 +100,17 @@ class FilesEndpoint:
                 "Content-Disposition": f'inline; filename="{name}"',
                 "X-Content-Type-Options": "nosniff",
             },
+        )
+
+    async def log(self, request: Request, job: Job, path: str) -> Response:
+        """What the run has printed so far; nothing before it runs."""
+        if path:
+            raise noSuchFile(path)
+        found = os.path.join(self._spool.directory(job.id), LOG)
+        return Response(
+            contentType="text/plain; charset=utf-8",
+            path=found
+            if await inThread(self._reactor, os.path.isfile, found)
+            else None,
+            headers={"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"},
         )

@@ -35,7 +35,7 @@ from qgswps.ows.service import ServiceIdentification
 from qgswps.ows.wps100 import documents, requests
 from qgswps.projects import Projects
 from qgswps.threads import inThread
-from qgswps.web.access import JobAccess
+from qgswps.web.access import HEADER, JobAccess
 from qgswps.web.addresses import Addresses
 from qgswps.web.deferral import Deferral, Response
 
@@ -100,7 +100,7 @@ class OWSEndpoint:
         if isinstance(operation, DescribeProcess):
             return Response(await self._describeProcess(operation), XML)
         if isinstance(operation, Execute):
-            return await self._execute(operation.request, base)
+            return await self._execute(request, operation.request, base)
         assert isinstance(operation, GetResults)
         return await self._getResults(request, operation.uuid, base)
 
@@ -155,7 +155,10 @@ class OWSEndpoint:
 
     # Jobs
 
-    async def _execute(self, request: ExecuteRequest, base: str) -> Response:
+    async def _execute(
+        self, httpRequest: Request, request: ExecuteRequest, base: str
+    ) -> Response:
+        realm = self._access.newRealm(httpRequest)
         description = self._process(request.processId)
         summary = None
         project = None
@@ -163,7 +166,9 @@ class OWSEndpoint:
             project = await self._projects.locate(request.map)
             summary = await self._projects.summary(request.map)
         request = binding.bind(request, description, summary)
-        job = await self._queue.submit(Task(request, project), description)
+        job = await self._queue.submit(Task(request, project), description, realm)
+        if realm is not None:
+            httpRequest.setHeader(HEADER, realm)
         if request.asynchronous:
             return await self._document(job, request, base)
         try:
@@ -173,6 +178,8 @@ class OWSEndpoint:
             raise
         if job.faults and job.faults[0].locator == TIMEOUT:
             raise OWSError(job.faults, 504)
+        if job.faults and job.faults[0].code == "ServerBusy":
+            raise OWSError(job.faults, retryAfter=10)
         if request.raw:
             return await self._raw(job, request)
         return await self._document(job, request, base)

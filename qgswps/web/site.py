@@ -3,14 +3,16 @@ The resource tree.
 
     /                              landing page, or the OWS endpoint
     /ows/                          the OWS endpoint
-    /status/                       the newest jobs
+    /status/                       a page of jobs
     /status/{uuid}                 a job
     /jobs/{uuid}/files             what a job has made
     /jobs/{uuid}/files/{name}      one of these
+    /jobs/{uuid}/log               what the run has printed
 """
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping
 from html import escape
 from typing import Any
 
@@ -19,27 +21,17 @@ from twisted.web.server import Request, Site
 
 from qgswps import __version__
 from qgswps.errors import Fault, OWSError
+from qgswps.model import Job
 from qgswps.ows import kvp
-from qgswps.web.deferral import Deferral, Response, jsonError
+from qgswps.web import pages
+from qgswps.web.access import JobAccess
+from qgswps.web.deferral import Deferral, Handler, Response, jsonError
 from qgswps.web.files import FilesEndpoint
 from qgswps.web.ows import OWSEndpoint
 from qgswps.web.status import StatusEndpoint
 
-_LANDING = """<!DOCTYPE html>
-<html lang="en">
-<head><meta charset="utf-8"><title>{title}</title></head>
-<body>
-<h1>{title}</h1>
-<p>{abstract}</p>
-<ul>
-<li><a href="ows/?service=WPS&amp;request=GetCapabilities">Capabilities</a>
-(WPS 1.0.0)</li>
-<li><a href="status/">Jobs</a></li>
-</ul>
-<p>qgswps {version}</p>
-</body>
-</html>
-"""
+#: Answers a request that is about a job; given what of the path is left.
+JobHandler = Callable[[Request, Job, str], Awaitable[Response]]
 
 
 def notFound() -> Deferral:
@@ -54,54 +46,64 @@ def notFound() -> Deferral:
     return Deferral({b"GET": answer, b"POST": answer, b"DELETE": answer}, jsonError)
 
 
-class _Jobs(Resource):
-    """C{/jobs/{uuid}/files}"""
+class JobRoutes(Resource):
+    """
+    The routes to single jobs below one folder.
 
-    def __init__(self, files: FilesEndpoint, crossOrigin: bool) -> None:
+    Whoever asks for a job is first asked whether it is his: a handler gets
+    the record, and can't be reached otherwise.
+
+    @ivar routes: by what follows the job's id, and by HTTP method; an empty
+        name stands for the id alone.
+    """
+
+    def __init__(
+        self,
+        access: JobAccess,
+        routes: Mapping[str, Mapping[bytes, JobHandler]],
+        crossOrigin: bool,
+        index: Handler | None = None,
+    ) -> None:
+        """
+        @param index: answers the folder itself.
+        """
         super().__init__()
-        self._files = files
+        self.routes = routes
+        self._access = access
         self._crossOrigin = crossOrigin
+        self._index = index
 
     def getChild(self, name: bytes, request: Request) -> IResource:
         jobId = name.decode("utf-8", "replace")
+        if not jobId:
+            return self._indexResource()
         rest = [part.decode("utf-8", "replace") for part in request.postpath or ()]
-        if rest[:1] != ["files"]:
-            return notFound()
+        if rest and not rest[-1]:
+            rest.pop()
+        handlers = self.routes.get(rest[0] if rest else "")
         path = "/".join(rest[1:])
+        if handlers is None:
+            return notFound()
+        bound = {
+            method: self._guarded(handler, jobId, path)
+            for method, handler in handlers.items()
+        }
+        return Deferral(bound, jsonError, self._crossOrigin)
 
+    def _guarded(self, handler: JobHandler, jobId: str, path: str) -> Handler:
         async def answer(request: Request) -> Response:
-            if path:
-                return await self._files.sendFile(request, jobId, path)
-            return await self._files.listFiles(request, jobId)
+            job = await self._access.job(request, jobId)
+            return await handler(request, job, path)
 
-        return Deferral({b"GET": answer}, jsonError, self._crossOrigin)
+        return answer
+
+    def _indexResource(self) -> Deferral:
+        if self._index is None:
+            return notFound()
+        return Deferral({b"GET": self._index}, jsonError, self._crossOrigin)
 
     def render(self, request: Request) -> int:
-        return notFound().render(request)
-
-
-class _Status(Resource):
-    """C{/status/} and C{/status/{uuid}}"""
-
-    def __init__(self, status: StatusEndpoint, crossOrigin: bool) -> None:
-        super().__init__()
-        self._status = status
-        self._crossOrigin = crossOrigin
-
-    def getChild(self, name: bytes, request: Request) -> IResource:
-        jobId = name.decode("utf-8", "replace")
-
-        async def answer(request: Request) -> Response:
-            if jobId:
-                return await self._status.showJob(request, jobId)
-            return await self._status.listJobs(request)
-
-        if [part for part in request.postpath or () if part]:
-            return notFound()
-        return Deferral({b"GET": answer}, jsonError, self._crossOrigin)
-
-    def render(self, request: Request) -> Any:
-        return self.getChild(b"", request).render(request)
+        return self._indexResource().render(request)
 
 
 class Root(Resource):
@@ -109,6 +111,7 @@ class Root(Resource):
 
     def __init__(
         self,
+        access: JobAccess,
         ows: OWSEndpoint,
         status: StatusEndpoint,
         files: FilesEndpoint,
@@ -118,13 +121,35 @@ class Root(Resource):
     ) -> None:
         super().__init__()
         self._ows = ows.resource(crossOrigin)
-        page = _LANDING.format(
-            title=escape(title), abstract=escape(abstract), version=__version__
+        capabilities = "ows/?service=WPS&request=GetCapabilities"
+        self._page = pages.page(
+            title,
+            f"<p>{escape(abstract)}</p>\n<ul>\n"
+            f"<li>{pages.link(capabilities, 'Capabilities')} (WPS 1.0.0)</li>\n"
+            f"<li>{pages.link('status/', 'Jobs')}</li>\n</ul>\n"
+            f"<p>qgswps {__version__}</p>",
         )
-        self._page = page.encode()
+
+        async def show(request: Request, job: Job, path: str) -> Response:
+            if path:
+                raise OWSError(Fault("InvalidParameterValue", "there is no such"), 404)
+            return await status.showJob(request, job)
+
+        async def dismiss(request: Request, job: Job, path: str) -> Response:
+            return await status.dismissJob(request, job)
+
+        jobRoutes: dict[str, Mapping[bytes, JobHandler]] = {
+            "files": {b"GET": files.answer},
+            "log": {b"GET": files.log},
+        }
+        statusRoutes: dict[str, Mapping[bytes, JobHandler]] = {
+            "": {b"GET": show, b"DELETE": dismiss}
+        }
         self.putChild(b"ows", self._ows)
-        self.putChild(b"status", _Status(status, crossOrigin))
-        self.putChild(b"jobs", _Jobs(files, crossOrigin))
+        self.putChild(
+            b"status", JobRoutes(access, statusRoutes, crossOrigin, status.listJobs)
+        )
+        self.putChild(b"jobs", JobRoutes(access, jobRoutes, crossOrigin))
 
     def getChild(self, name: bytes, request: Request) -> IResource:
         if name:
@@ -134,7 +159,7 @@ class Root(Resource):
             return self._ows
 
         async def answer(request: Request) -> Response:
-            return Response(self._page, "text/html; charset=utf-8")
+            return self._page
 
         return Deferral({b"GET": answer, b"POST": answer}, jsonError)
 

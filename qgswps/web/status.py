@@ -1,14 +1,29 @@
-"""The status API: the records of jobs as JSON."""
+"""
+The status API: the records of jobs, as JSON or as HTML.
+
+    GET    /status/           the newest jobs; limit, offset, status, process
+    GET    /status/{uuid}     a job; key=request for what was asked of it
+    DELETE /status/{uuid}     dismiss a job, or remove one that has ended
+"""
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlencode
 
 from twisted.web.http import Request
 
-from qgswps.model import Job, State
-from qgswps.web.access import JobAccess
+from qgswps import codec
+from qgswps.errors import OWSError, invalid
+from qgswps.interfaces import IJobQueue
+from qgswps.jobs.spool import Spool
+from qgswps.model import ExecuteRequest, Job, State
+from qgswps.ows import kvp
+from qgswps.threads import inThread
+from qgswps.web import pages
+from qgswps.web.access import JobAccess, Page
 from qgswps.web.addresses import Addresses
 from qgswps.web.deferral import Response, jsonResponse
 
@@ -21,8 +36,17 @@ STATUS = {
     State.DISMISSED: "DISMISS_STATUS",
 }
 
-#: How many jobs a listing holds.
-_LISTED = 100
+#: What a client may call the states, in lower case.
+_NAMES = {
+    **{name.lower(): state for state, name in STATUS.items()},
+    **{state.value: state for state in State},
+}
+
+#: How many jobs a page holds, if the client does not say, and at most.
+PAGE = 100
+LONGEST_PAGE = 1000
+
+_PROTOCOLS = {"wps-1.0.0": "wps-1.0.0"}
 
 
 def time(seconds: float | None) -> str | None:
@@ -33,16 +57,19 @@ def time(seconds: float | None) -> str | None:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def record(job: Job, base: str) -> dict[str, Any]:
+def record(job: Job, base: str, position: int | None = None) -> dict[str, Any]:
     """
     A job as the clients of the field read it.
 
     @param base: the base of the server's public URLs.
+    @param position: its place in the queue, 1 for the next; None if it does
+        not wait, or in another server's.
     """
     return {
         "uuid": job.id,
         "identifier": job.processId,
         "version": job.processVersion,
+        "conformance": job.protocol,
         "map": job.map,
         "status": STATUS[job.state],
         "percent_done": int(job.percent),
@@ -55,28 +82,146 @@ def record(job: Job, base: str) -> dict[str, Any]:
         "expiration": job.expire,
         "timeout": job.timeout,
         "execute_async": job.asynchronous,
+        "pinned": False,
+        "realm": job.realm,
         "pid": job.pid,
+        "queue_position": position,
         "exit_signal": job.signal,
         "peak_memory": job.peakMemory,
         "status_url": Addresses.record(base, job.id),
         "results_url": Addresses.status(base, job.id),
+        "store_url": Addresses.files(base, job.id),
+        "log_url": Addresses.log(base, job.id),
+        "request": Addresses.request(base, job.id),
     }
+
+
+def wantsHTML(request: Request) -> bool:
+    """The sender is a browser: it names HTML, and before any JSON."""
+    accepted = (request.getHeader("Accept") or "").lower()
+    html, jsonAt = accepted.find("text/html"), accepted.find("application/json")
+    return html >= 0 and (jsonAt < 0 or html < jsonAt)
+
+
+def readPage(query: kvp.Parameters) -> Page:
+    """
+    What page a query asks for.
+
+    @raise qgswps.errors.OWSError: a number or the name of a state is wrong.
+    """
+    return Page(
+        offset=_number(query, "offset", 0, 0, 10**9),
+        limit=_number(query, "limit", PAGE, 1, LONGEST_PAGE),
+        states=_states(query),
+        processId=query.get("process") or query.get("identifier"),
+    )
+
+
+def _number(
+    query: kvp.Parameters, name: str, default: int, least: int, most: int
+) -> int:
+    text = query.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
+        text = f"{name} is {text[:20]!r}: expected a number from {least} to {most}"
+        raise invalid(name, text)
+    return int(text)
+
+
+def _states(query: kvp.Parameters) -> list[State] | None:
+    names = query.parts("status") or query.parts("state")
+    if not names:
+        return None
+    unknown = [name for name in names if name.lower() not in _NAMES]
+    if unknown:
+        expected = ", ".join(state.value for state in State)
+        raise invalid("status", f"{unknown[0]!r} is no state: expected {expected}")
+    return [_NAMES[name.lower()] for name in names]
 
 
 class StatusEndpoint:
     """Answers C{/status/} and C{/status/{uuid}}."""
 
-    def __init__(self, access: JobAccess, addresses: Addresses) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        queue: IJobQueue,
+        access: JobAccess,
+        spool: Spool,
+        addresses: Addresses,
+    ) -> None:
+        self._reactor = reactor
+        self._queue = queue
         self._access = access
+        self._spool = spool
         self._addresses = addresses
 
     async def listJobs(self, request: Request) -> Response:
-        """The newest jobs."""
+        """A page of jobs, the newest first."""
         base = self._addresses.base(request)
-        jobs = await self._access.jobs(request, limit=_LISTED)
-        return jsonResponse({"status": [record(job, base) for job in jobs]})
+        query = kvp.parseQuery(request.uri.partition(b"?")[2])
+        page = readPage(query)
+        jobs = await self._access.jobs(request, page)
+        records = [self._record(job, base) for job in jobs]
+        if wantsHTML(request):
+            return pages.jobs(records, _turned(page, len(jobs)))
+        return jsonResponse({"status": records})
 
-    async def showJob(self, request: Request, jobId: str) -> Response:
-        """One job."""
-        job = await self._access.job(request, jobId)
-        return jsonResponse({"status": record(job, self._addresses.base(request))})
+    async def showJob(self, request: Request, job: Job) -> Response:
+        """One job, or the request that made it."""
+        base = self._addresses.base(request)
+        query = kvp.parseQuery(request.uri.partition(b"?")[2])
+        if query.get("key") == "request":
+            task = await inThread(self._reactor, self._spool.task, job.id)
+            return _request(task.request)
+        found = self._record(job, base)
+        if wantsHTML(request):
+            return pages.job(found, job.state.terminal)
+        if job.state is State.SUCCEEDED:
+            found["output_files"] = await inThread(
+                self._reactor, self._spool.outputFiles, job.id
+            )
+        return jsonResponse({"status": found})
+
+    async def dismissJob(self, request: Request, job: Job) -> Response:
+        """End a job that waits or runs; remove one that has ended."""
+        if job.state.terminal:
+            await self._queue.remove(job.id)
+        else:
+            dismissed = await self._queue.dismiss(job.id, "dismissed by the client")
+            if dismissed is None or not dismissed.state.terminal:
+                raise _elsewhere(job)
+            job = dismissed
+        return jsonResponse(
+            {"status": self._record(job, self._addresses.base(request))}
+        )
+
+    def _record(self, job: Job, base: str) -> dict[str, Any]:
+        return record(job, base, self._queue.position(job.id))
+
+
+def _elsewhere(job: Job) -> OWSError:
+    text = f"the job {job.id} is in the hands of another server"
+    return OWSError(invalid("uuid", text).faults, 409)
+
+
+def _request(request: ExecuteRequest) -> Response:
+    return jsonResponse({"request": json.loads(codec.dumps(request))})
+
+
+def _turned(page: Page, count: int) -> dict[str, str | None]:
+    """The queries of the pages before and after."""
+
+    def query(offset: int) -> str:
+        values: dict[str, Any] = {"limit": page.limit, "offset": offset}
+        if page.states is not None:
+            values["status"] = ",".join(state.value for state in page.states)
+        if page.processId is not None:
+            values["process"] = page.processId
+        return f"?{urlencode(values)}"
+
+    return {
+        "newer": query(max(0, page.offset - page.limit)) if page.offset else None,
+        "older": query(page.offset + page.limit) if count == page.limit else None,
+    }

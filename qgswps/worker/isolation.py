@@ -28,12 +28,16 @@ def adoptOrphans() -> None:
 
 def eventDescriptors() -> tuple[int, ...]:
     """The numbers of this process's eventfds."""
-    found = []
-    for name in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(OSError):
-            if os.readlink(f"/proc/self/fd/{name}") == "anon_inode:[eventfd]":
-                found.append(int(name))
-    return tuple(found)
+    return tuple(
+        number for number in map(int, os.listdir("/proc/self/fd")) if _isEvent(number)
+    )
+
+
+def _isEvent(number: int) -> bool:
+    try:
+        return os.readlink(f"/proc/self/fd/{number}") == "anon_inode:[eventfd]"
+    except OSError:
+        return False
 
 
 def ownEventDescriptors(shared: Iterable[int]) -> None:
@@ -43,7 +47,8 @@ def ownEventDescriptors(shared: Iterable[int]) -> None:
     Qt and GLib wake their event loops through eventfds.  A forked child
     shares these with its siblings, which would swallow each other's wake-ups.
     """
-    for number in shared:
+    # Qt may have closed one, and its number may be another descriptor's now.
+    for number in filter(_isEvent, shared):
         replacement = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         os.dup2(replacement, number, inheritable=False)
         os.close(replacement)

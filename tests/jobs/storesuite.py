@@ -30,6 +30,7 @@ FULL = Job(
     processTitle="Buffer — Puffer",
     map="France_parts",
     asynchronous=True,
+    protocol="other-1.0",
     realm="r",
     timeout=10,
     expire=20,
@@ -160,12 +161,12 @@ class StoreSuite(_Case):
         self.assertEqual(answers, [None, True, None, half, True, None, ended])
 
     async def test_find(self) -> None:
-        """Jobs are found by their state, process and server, newest first."""
-        for jobId, created, state, process, server in [
-            ("old", 1.0, State.SUCCEEDED, "p", "x"),
-            ("new", 4.0, State.ACCEPTED, "p", "x"),
-            ("mid", 2.5, State.STARTED, "q", "x"),
-            ("other", 3.0, State.ACCEPTED, "q", "y"),
+        """Jobs are found by what they are and whose, newest first."""
+        for jobId, created, state, process, server, realm in [
+            ("old", 1.0, State.SUCCEEDED, "p", "x", None),
+            ("new", 4.0, State.ACCEPTED, "p", "x", "r"),
+            ("mid", 2.5, State.STARTED, "q", "x", "r"),
+            ("other", 3.0, State.ACCEPTED, "q", "y", "s"),
         ]:
             await self.store.add(
                 makeJob(
@@ -174,6 +175,7 @@ class StoreSuite(_Case):
                     state=state,
                     processId=process,
                     server=server,
+                    realm=realm,
                 )
             )
         both = (State.ACCEPTED, State.STARTED)
@@ -185,6 +187,9 @@ class StoreSuite(_Case):
             ({"processId": "q"}, "other mid"),
             ({"processId": "q", "server": "y"}, "other"),
             ({"processId": "nothing"}, ""),
+            ({"realm": "r"}, "new mid"),
+            ({"realm": "r", "states": both, "processId": "q"}, "mid"),
+            ({"realm": ""}, ""),
             ({"limit": 2}, "new other"),
             ({"limit": 0}, ""),
             ({"offset": 1}, "other mid old"),

@@ -692,3 +692,84 @@ class StopTests(StartedTestCase):
         states = [self.stored(self.successResultOf(d)).state for d in submitted]
         self.assertEqual(states, [State.ACCEPTED, State.DISMISSED])
         self.assertEqual(self.executor.executions, [])
+
+
+class DirectoryKnowsMoreTests(RecoveryTests):
+    """The store was out of reach when the earlier run ended."""
+
+    def test_recover(self) -> None:
+        """A job whose worker was there is never run again."""
+        begun = self.leave("begun", asynchronous=True)
+        done = self.leave("done", asynchronous=True)
+        failed = self.leave("failed", state=State.STARTED, asynchronous=True)
+        fault = Fault("NoApplicableCode", "the moon is in the way")
+        for job in (begun, done, failed):
+            with open(os.path.join(self.spool.directory(job.id), "log"), "w"):
+                pass
+        for job, result in ((done, DONE), (failed, Result(faults=(fault,)))):
+            codec.write(
+                os.path.join(self.spool.directory(job.id), "result.json"), result
+            )
+        self.recover()
+        self.assertEqual(self.executor.executions, [])
+        self.assertState(begun, State.FAILED, "restarted while the job ran")
+        self.assertState(done, State.SUCCEEDED)
+        self.assertState(failed, State.FAILED, "the moon is in the way")
+
+
+class WaitTests(StartedTestCase):
+    """The time in the queue has a limit of its own."""
+
+    capacity = 1
+    limits = Limits(waiting=5, timeout=100, expire=1000, wait=30)
+
+    def test_waitedTooLong(self) -> None:
+        """A job that gets no process in time fails, and takes no other's."""
+        running, execution = self.start()
+        waiting = self.submit()
+        waiter = self.queue.wait(waiting.id)
+        self.reactor.advance(29)
+        self.assertState(waiting, State.ACCEPTED)
+        self.reactor.advance(1)
+        self.assertState(waiting, State.FAILED, "no process was free")
+        self.assertEqual(self.successResultOf(waiter).faults[0].code, "ServerBusy")
+        execution.end(DONE)
+        self.assertState(running, State.SUCCEEDED)
+        self.assertEqual(len(self.executor.executions), 1)
+
+    def test_inTime(self) -> None:
+        """The limit is for the queue alone."""
+        _, execution = self.start()
+        waiting = self.submit()
+        self.reactor.advance(20)
+        execution.end(DONE)
+        self.execution(waiting).observer.started(5)
+        self.reactor.advance(90)
+        self.assertState(waiting, State.STARTED)
+        self.reactor.advance(10)
+        self.assertState(waiting, State.FAILED, "TimeOut")
+
+
+class PositionTests(StartedTestCase):
+    """The place in the queue, and what is removed."""
+
+    capacity = 1
+
+    def test_position(self) -> None:
+        """Who waits has a place, and moves up."""
+        running, execution = self.start()
+        first, second = self.submit(), self.submit()
+        jobs = (running, first, second)
+        self.assertEqual([self.queue.position(j.id) for j in jobs], [None, 1, 2])
+        execution.end(DONE)
+        self.assertEqual([self.queue.position(j.id) for j in jobs], [None, None, 1])
+        self.assertIsNone(self.queue.position("unknown"))
+
+    def test_remove(self) -> None:
+        """Record and directory go, and the expiry finds nothing to do."""
+        job, execution = self.start()
+        execution.end(DONE)
+        self.successResultOf(self.queue.remove(job.id))
+        self.assertNotIn(job.id, self.store.jobs)
+        self.assertNotIn(job.id, self.spool.jobIds())
+        self.reactor.advance(2000)

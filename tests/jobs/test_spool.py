@@ -88,3 +88,25 @@ class SpoolTests(SynchronousTestCase):
     def test_noFolder(self) -> None:
         """Without a folder there are no jobs."""
         self.assertEqual(spool.Spool(self.mktemp()).jobIds(), [])
+
+    def test_outputFiles(self) -> None:
+        """Outputs are listed with their sizes, links are not."""
+        self.assertEqual(self.spool.outputFiles("j"), [])
+        self.spool.create("j", makeTask())
+        os.mkdir(self.path("outputs", "sub"))
+        for name, size in (("a.tif", 3), ("..b", 1), ("sub/ä.txt", 2)):
+            with open(self.path("outputs", name), "wb") as file:
+                file.write(b"x" * size)
+        os.symlink("/etc/passwd", self.path("outputs", "link"))
+        expected = [("..b", 1), ("a.tif", 3), ("sub/ä.txt", 2)]
+        self.assertEqual(self.spool.outputFiles("j"), expected)
+
+    def test_traces(self) -> None:
+        """The directory tells how far a run has come."""
+        self.spool.create("j", makeTask())
+        self.assertFalse(self.spool.hasBegun("j") or self.spool.hasResult("j"))
+        with open(self.path(spool.LOG), "w"):
+            pass
+        self.assertTrue(self.spool.hasBegun("j"))
+        codec.write(self.path(spool.RESULT), Result())
+        self.assertTrue(self.spool.hasResult("j"))

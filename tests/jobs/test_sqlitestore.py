@@ -9,10 +9,10 @@ from twisted.internet import reactor
 from twisted.internet.defer import gatherResults
 from twisted.python.filepath import FilePath
 
-from qgswps.errors import OWSError
+from qgswps.errors import OWSError, StoreError
 from qgswps.jobs import sqlitestore
 from qgswps.jobs.lifecycle import advance
-from qgswps.jobs.sqlitestore import SCHEMA_VERSION, SQLiteStore, StoreError
+from qgswps.jobs.sqlitestore import SCHEMA_VERSION, SQLiteStore
 from qgswps.model import State
 from tests.fakes import AsyncTestCase, makeJob
 from tests.jobs.storesuite import FULL, StoreSuite

@@ -24,7 +24,14 @@ from qgswps.pool.forkserver import (
     connect,
 )
 from qgswps.pool.worker import Worker
-from tests.fakes import FakeReactor, ForkServerPeer, Link, Signals, WorkerPeer
+from tests.fakes import (
+    FakeReactor,
+    ForkServerPeer,
+    Link,
+    Signals,
+    WorkerPeer,
+    forgive,
+)
 
 
 class ForkServerTestCase(SynchronousTestCase):
@@ -56,6 +63,7 @@ class ForkServerTestCase(SynchronousTestCase):
     def fork(self) -> tuple[Worker, Link]:
         """Ask for a fork, and have that arrive."""
         worker = self.ask()
+        forgive(self, worker.forked, worker.answer)
         link = self.reactor.links[-1]
         link.attach(WorkerPeer())
         self.link.flush()

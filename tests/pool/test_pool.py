@@ -41,6 +41,7 @@ from tests.fakes import (
     Link,
     Signals,
     WorkerPeer,
+    forgive,
     refusal,
 )
 
@@ -83,7 +84,6 @@ class PoolTestCase(SynchronousTestCase):
             self.startTimeout,
             grace=5,
         )
-        self.executions: list[Execution] = []
         self.pool.startService()
         self.addCleanup(self.noTimers)
 
@@ -92,8 +92,6 @@ class PoolTestCase(SynchronousTestCase):
         if self.pool.running:
             self.stop()
         self.reactor.advance(0)
-        for execution in self.executions:
-            execution.result.addErrback(lambda _: None)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def stop(self) -> None:
@@ -128,7 +126,7 @@ class PoolTestCase(SynchronousTestCase):
         observer = Observer()
         execution = self.pool.execute(directory, observer)  # type: ignore[arg-type]
         assert isinstance(execution, Execution)
-        self.executions.append(execution)
+        forgive(self, execution.result)
         return execution, observer, directory
 
     def fork(self, peer: ForkServerPeer, pid: int) -> tuple[Link, WorkerPeer]:

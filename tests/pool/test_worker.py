@@ -12,7 +12,7 @@ from qgswps.pool.commands import Execute, LogMessage, Progress, WorkerFault
 from qgswps.pool.exits import Exit, WorkerLost
 from qgswps.pool.forkserver import connect
 from qgswps.pool.worker import Worker
-from tests.fakes import FakeReactor, Signals, WorkerPeer
+from tests.fakes import FakeReactor, Signals, WorkerPeer, forgive
 
 TERM = ("kill", 77, signal.SIGTERM)
 KILL = ("killpg", 77, signal.SIGKILL)
@@ -30,6 +30,7 @@ class WorkerTests(SynchronousTestCase):
     def make(self) -> tuple[Worker, Any, WorkerPeer]:
         """A worker that was asked to execute."""
         worker = Worker(self.reactor, 5, lambda *report: self.progress.append(report))
+        forgive(self, worker.forked, worker.answer)
         connect(self.reactor, worker.connection).close()
         link = self.reactor.links[-1]
         worker.ask(Execute, directory="/job")

@@ -7,11 +7,11 @@ import os
 from twisted.trial.unittest import SynchronousTestCase
 
 from qgswps.errors import OWSError
-from qgswps.web.files import contained, listed
+from qgswps.web.files import contained
 
 
 class FilesTests(SynchronousTestCase):
-    """L{contained} and L{listed}"""
+    """L{contained}"""
 
     def setUp(self) -> None:
         self.base = os.path.realpath(self.mktemp())
@@ -85,10 +85,3 @@ class FilesTests(SynchronousTestCase):
         link = os.path.join(self.base, "link")
         os.symlink("outputs", link)
         self.assertEqual(contained(link, "a.tif"), os.path.join(self.root, "a.tif"))
-
-    def test_listed(self) -> None:
-        """Files are listed, links are not."""
-        self.assertEqual(
-            listed(self.root), [("..b", 1), ("a.tif", 3), ("sub/ä.txt", 2)]
-        )
-        self.assertEqual(listed(os.path.join(self.base, "nothing")), [])

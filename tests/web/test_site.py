@@ -64,6 +64,7 @@ class SiteTestCase(SynchronousTestCase):
 
     maximumBody = 1000
     crossOrigin = False
+    realms = False
 
     def setUp(self) -> None:
         self.reactor = FakeReactor()
@@ -84,7 +85,7 @@ class SiteTestCase(SynchronousTestCase):
         )
         self.successResultOf(Deferred.fromCoroutine(self.queue.recover()))
         addresses = Addresses()
-        access = JobAccess(self.store)
+        access = JobAccess(self.store, self.realms, "admin" if self.realms else "")
         ows = OWSEndpoint(
             self.reactor,
             self.catalogue,
@@ -97,9 +98,10 @@ class SiteTestCase(SynchronousTestCase):
             self.maximumBody,
         )
         root = Root(
+            access,
             ows,
-            StatusEndpoint(access, addresses),
-            FilesEndpoint(self.reactor, access, self.spool, addresses),
+            StatusEndpoint(self.reactor, self.queue, access, self.spool, addresses),
+            FilesEndpoint(self.reactor, self.spool, addresses),
             "Our <processes>",
             "All & more",
             self.crossOrigin,

@@ -50,6 +50,7 @@ class StatusTests(SynchronousTestCase):
             "uuid": "j",
             "identifier": "test:process",
             "version": "1.0",
+            "conformance": "wps-1.0.0",
             "map": "m",
             "status": "ERROR_STATUS",
             "percent_done": 99,
@@ -62,15 +63,21 @@ class StatusTests(SynchronousTestCase):
             "expiration": 6,
             "timeout": 5,
             "execute_async": True,
+            "pinned": False,
+            "realm": None,
             "pid": 7,
+            "queue_position": 3,
             "exit_signal": "SIGKILL",
             "peak_memory": 8,
             "status_url": "http://a/status/j",
             "results_url": (
                 "http://a/ows/?service=WPS&version=1.0.0&request=GetResults&uuid=j"
             ),
+            "store_url": "http://a/jobs/j/files",
+            "log_url": "http://a/jobs/j/log",
+            "request": "http://a/status/j?key=request",
         }
-        self.assertEqual(record(job, base), expected)
+        self.assertEqual(record(job, base, 3), expected)
 
     def test_timestamp(self) -> None:
         """The timestamp is that of the last move."""
