@@ -8,7 +8,7 @@ RUN_PYTHON = PYTHONPATH="$(CURDIR)" .venv/run/bin/python
 export PYTHON
 
 .DEFAULT_GOAL = help
-.PHONY: help run test lint demo bench bareroot clean distclean
+.PHONY: help run test lint demo bench chaos bareroot clean distclean
 
 help:
 	@echo 'make run [PORT=8080]      install what is missing, serve the demo project'
@@ -16,6 +16,7 @@ help:
 	@echo 'make lint                 ruff and mypy only'
 	@echo 'make demo                 make the demo project in conf/demo again'
 	@echo 'make bench [ARGS=--help]   the benchmarks'
+	@echo 'make chaos [ARGS=…]        kill things under load, for long (ARGS=--help)'
 	@echo 'make bareroot             prove run and test on a new Debian (root, some GB)'
 	@echo 'make clean                remove what runs and tests leave; distclean: all'
 
@@ -34,6 +35,10 @@ lint:
 demo:
 	@tools/install run
 	@QT_QPA_PLATFORM=offscreen $(RUN_PYTHON) conf/make_demo.py
+
+chaos:
+	@tools/install test
+	@$(RUN_PYTHON) -m tests.system.reliability $(ARGS)
 
 bench:
 	@tools/install test

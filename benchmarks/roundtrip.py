@@ -282,17 +282,11 @@ def main() -> None:
     table = report(*run(options.count))
     sys.stdout.write(table)
     if options.output:
-        with open(options.output, encoding="utf-8") as file:
-            text = file.read()
-        begin, end = "<!-- figures -->\n", "<!-- end of figures -->"
-        before, _, rest = text.partition(begin)
-        _, _, after = rest.partition(end)
         machine = (
             f"Measured with Python {platform.python_version()} on"
-            f" {os.cpu_count()} cores, {time.strftime('%Y-%m-%d', time.gmtime())}.\n\n"
+            f" {os.cpu_count()} cores, {time.strftime('%Y-%m-%d', time.gmtime())}."
         )
-        with open(options.output, "w", encoding="utf-8") as file:
-            file.write(f"{before}{begin}{machine}{table}{end}{after}")
+        live.replaceFigures(options.output, f"{machine}\n\n{table}")
 
 
 if __name__ == "__main__":

@@ -6,22 +6,23 @@ all concrete classes.
 from __future__ import annotations
 
 import os
-import uuid
 from typing import Any
 
 from twisted.application import strports
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
+from twisted.internet.task import deferLater
 
 import qgswps
 from qgswps.config import Settings
+from qgswps.errors import OWSError, StoreError
 from qgswps.interfaces import IJobStore
+from qgswps.jobs.durable import DurableStore
 from qgswps.jobs.queue import JobQueue, Limits
 from qgswps.jobs.spool import Spool
 from qgswps.jobs.sqlitestore import SQLiteStore
 from qgswps.journal import Logger
-from qgswps.kinds import RedisStore, StoreURL
 from qgswps.kinds import SQLiteStore as SQLiteURL
 from qgswps.model import WorkerSettings
 from qgswps.ows.service import Contact, ServiceIdentification
@@ -33,6 +34,7 @@ from qgswps.web.files import FilesEndpoint
 from qgswps.web.ows import OWSEndpoint
 from qgswps.web.site import Root, makeSite
 from qgswps.web.status import StatusEndpoint
+from qgswps.workdir import WorkDirectory
 
 log = Logger()
 
@@ -53,6 +55,8 @@ class Engine(Service):
         self._queue = queue
         self._pool = pool
         self._opening: Deferred[None] | None = None
+        self._sleeping: Deferred[None] | None = None
+        self._stopping = False
 
     def startService(self) -> None:
         """Start QGIS, open the store, take up what was left behind."""
@@ -64,12 +68,38 @@ class Engine(Service):
         )
 
     async def _open(self) -> None:
-        await self._store.open()
-        await self._queue.recover()
+        """Wait for the store; until then the queue takes no jobs."""
+        isWaiting = False
+        while not self._stopping:
+            try:
+                await self._store.open()
+                await self._queue.recover()
+            except StoreError as error:
+                log.error("no jobs are taken: {error}", error=error)
+                return
+            except OWSError as error:
+                if error.status != 503:
+                    raise
+                if not isWaiting:
+                    isWaiting = True
+                    log.warn(
+                        "{error}; no jobs are taken until it is there", error=error
+                    )
+            else:
+                if isWaiting:
+                    log.info("the job store is there")
+                return
+            if not self._stopping:
+                self._sleeping = deferLater(self._reactor, STORE_RETRY)
+                # It is cancelled when the server stops.
+                await self._sleeping.addErrback(lambda _: None)
 
     def stopService(self) -> Deferred[None]:
         """End the jobs, then the processes, then the store."""
         super().stopService()
+        self._stopping = True
+        if self._sleeping is not None:
+            self._sleeping.cancel()
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
@@ -112,25 +142,35 @@ class Application(MultiService):
         await self._engine.stopService()
 
 
-def instanceName(workdir: str) -> str:
-    """The name under which this server finds its own jobs after a restart."""
-    path = os.path.join(workdir, "instance")
-    try:
-        with open(path) as file:
-            return file.read().strip()
-    except FileNotFoundError:
-        name = str(uuid.uuid4())
-        with open(path, "w") as file:
-            file.write(name)
-        return name
+def makeStore(settings: Settings, reactor: Any) -> IJobStore:
+    """
+    The store that the settings name.
 
-
-def makeStore(url: StoreURL, reactor: Any) -> IJobStore:
-    """The store that a URL names."""
+    @raise ConfigurationError: a file that it needs can't be used.
+    """
+    url = settings.storeURL
     if isinstance(url, SQLiteURL):
         return SQLiteStore(reactor, url.path)
-    assert isinstance(url, RedisStore)
-    raise SystemExit("qgswps: the Redis store is not there yet; use sqlite:///PATH")
+
+    # Not at the top: it brings txredisapi, which only this store needs.
+    from qgswps.jobs.redisstore import Login, RedisStore, makeEndpoint, makeTLS
+
+    redis = settings.redis
+    tls = None
+    if redis.tls:
+        try:
+            tls = makeTLS(url.host, redis.tlsCA, redis.tlsCertificate)
+        except (OSError, ValueError) as error:
+            isCA = bool(redis.tlsCA) and redis.tlsCA in str(error)
+            key = "tls_ca" if isCA else "tls_certificate"
+            raise settings.problem("logstorage:redis", key, str(error)) from None
+    return RedisStore(
+        reactor,
+        makeEndpoint(reactor, url.host, url.port, redis.timeout, tls),
+        redis.prefix,
+        Login(redis.username, redis.password, url.dbnum),
+        redis.timeout,
+    )
 
 
 def workerEnvironment() -> dict[str, str]:
@@ -146,6 +186,9 @@ def workerEnvironment() -> dict[str, str]:
         os.path.abspath(path) for path in paths if path
     )
     environment["PYTHONUNBUFFERED"] = "1"
+    # Large pages for the heap, where the kernel has them: fewer entries of
+    # page tables to copy in each fork.
+    environment.setdefault("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
     return environment
 
 
@@ -180,25 +223,21 @@ def build(settings: Settings, reactor: Any) -> MultiService:
 
     @raise SystemExit: the work directory can't be used.
     """
-    workdir = settings.server.workdir
-    poolDirectory = os.path.join(workdir, "pool")
     try:
-        for folder in (workdir, poolDirectory, os.path.join(workdir, "jobs")):
-            os.makedirs(folder, mode=0o750, exist_ok=True)
-        server = instanceName(workdir)
+        workdir = WorkDirectory(settings.server.workdir)
     except OSError as error:
         raise SystemExit(
             f"qgswps: {settings.problem('server', 'workdir', str(error))}"
         ) from None
 
-    store = makeStore(settings.server.storeURL, reactor)
-    spool = Spool(os.path.join(workdir, "jobs"))
+    store = DurableStore(reactor, makeStore(settings, reactor))
+    spool = Spool(workdir.jobs)
     pool = ProcessPool(
         reactor,
-        poolDirectory,
+        workdir.pool,
         WorkerSettings(
             catalogue="",
-            profile=os.path.join(poolDirectory, "profile"),
+            profile=os.path.join(workdir.pool, "profile"),
             providersPath=settings.processing.providersModulePath,
             exposedProviders=settings.processing.exposedProviders,
             defaultCRS=settings.processing.defaultCRS,
@@ -216,7 +255,7 @@ def build(settings: Settings, reactor: Any) -> MultiService:
         wait=settings.server.maxqueuetime,
         stopGrace=settings.server.stopGrace,
     )
-    queue = JobQueue(reactor, store, pool, spool, server, limits)
+    queue = JobQueue(reactor, store, pool, spool, workdir.instance, limits)
     projects = Projects(reactor, settings.projects.rootdir, pool)
     addresses = Addresses(settings.server.hostProxy, settings.server.httpProxy)
     access = JobAccess(

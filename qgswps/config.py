@@ -37,9 +37,12 @@ from qgswps.kinds import (
     LIST,
     PATH,
     PATHS,
+    SECRET,
     STORE,
     TEXT,
+    WORD,
     Kind,
+    RedisStore,
     SQLiteStore,
     StoreURL,
     Unfit,
@@ -166,7 +169,7 @@ def key(
     info = Key(
         kind, default, help, since, tuple(env), tuple(aliases), option, name=name or ""
     )
-    return attrs.field(default=default, metadata={Key: info})
+    return attrs.field(default=default, repr=not kind.secret, metadata={Key: info})
 
 
 def _section(name: str, cls: type[T], help: str) -> T:
@@ -211,7 +214,10 @@ class Server:
         STORE,
         None,
         "Where the records of jobs are kept: sqlite:///PATH, with an absolute path,"
-        " or redis://HOST:PORT/DB. Empty for the file jobs.sqlite in workdir.",
+        " or redis://HOST:PORT/DB. Empty for the Redis server of the section"
+        " logstorage:redis, and if that has no host for the file jobs.sqlite in"
+        " workdir. Of a URL here and a host there the one that comes from the later"
+        " place wins.",
         option=Option("store"),
     )
     parallelprocesses: int = key(
@@ -288,7 +294,7 @@ class Server:
         " made them, a secret word; nobody else sees them.",
     )
     adminRealm: str = key(
-        TEXT,
+        SECRET,
         "",
         "The realm that sees all jobs, with enable_job_realm. Empty for none.",
     )
@@ -312,10 +318,66 @@ class Server:
             for address in self.interfaces
         )
 
-    @property
-    def storeURL(self) -> StoreURL:
-        """Where the records of jobs are kept."""
-        return self.store or SQLiteStore(os.path.join(self.workdir, "jobs.sqlite"))
+
+@attrs.frozen
+class Redis:
+    """The Redis server that keeps the records of jobs, if there is one."""
+
+    host: str = key(
+        TEXT,
+        "",
+        "The server's name or address, or the absolute path of its UNIX socket."
+        " Empty to keep jobs elsewhere.",
+        env=["REDIS_HOST"],
+    )
+    port: int = key(
+        integer(1, 65535), 6379, "The server's TCP port.", env=["REDIS_PORT"]
+    )
+    dbnum: int = key(
+        integer(0, 9999), 0, "The number of the database.", env=["REDIS_DBNUM"]
+    )
+    prefix: str = key(
+        WORD,
+        "qgswps",
+        "What the names of all keys in the database begin with, before a colon."
+        " Servers with the same prefix see each other's jobs.",
+        env=["REDIS_PREFIX"],
+    )
+    username: str = key(
+        TEXT,
+        "",
+        "Whom to log in as. Empty for Redis's own default.",
+        env=["REDIS_USERNAME"],
+    )
+    password: str = key(
+        SECRET,
+        "",
+        "The password. Empty for none. In the environment other users can't read it.",
+        env=["REDIS_PASSWORD"],
+    )
+    tls: bool = key(BOOLEAN, False, "Speak TLS with the server.", env=["REDIS_TLS"])
+    tlsCA: str = key(
+        PATH,
+        "",
+        "With tls, a PEM file with the certificates that may have signed the server's."
+        " Empty for those that the system trusts.",
+        name="tls_ca",
+        env=["REDIS_TLS_CA"],
+    )
+    tlsCertificate: str = key(
+        PATH,
+        "",
+        "With tls, a PEM file with a certificate and its key to show to the server."
+        " Empty for none.",
+        env=["REDIS_TLS_CERTIFICATE"],
+    )
+    timeout: float = key(
+        number(0.1, 600),
+        5.0,
+        "Seconds that the server has for each answer. Then it counts as away, until"
+        " it can be reached again.",
+        env=["REDIS_TIMEOUT"],
+    )
 
 
 @attrs.frozen
@@ -460,6 +522,11 @@ class Settings:
     """
 
     server: Server = _section("server", Server, "The server itself.")
+    redis: Redis = _section(
+        "logstorage:redis",
+        Redis,
+        "The Redis server that keeps the records of jobs. To set a host selects it.",
+    )
     logging: Logging = _section(
         "logging",
         Logging,
@@ -484,6 +551,17 @@ class Settings:
         "What the capabilities say of the service and of who runs it.",
     )
     origins: Mapping[tuple[str, str], Origin] = attrs.field(factory=dict, eq=False)
+
+    @property
+    def storeURL(self) -> StoreURL:
+        """Where the records of jobs are kept."""
+        if isinstance(self.server.store, SQLiteStore):
+            return self.server.store
+        if self.redis.host:
+            return RedisStore(self.redis.host, self.redis.port, self.redis.dbnum)
+        return self.server.store or SQLiteStore(
+            os.path.join(self.server.workdir, "jobs.sqlite")
+        )
 
     def problem(self, section: str, key: str, text: str) -> ConfigurationError:
         """
@@ -578,6 +656,7 @@ def load(
     given.update(_fromEnvironment(environ, problems, warn))
     given.update(_fromCommandLine(overrides, problems))
     _yieldListen(given)
+    _alignStore(given, problems)
     values: dict[str, Any] = {
         section.attribute: _value(section, given, problems) for section in SECTIONS
     }
@@ -784,3 +863,37 @@ def _yieldListen(given: _Values) -> None:
         for other in others
     ):
         del given["server", "listen"]
+
+
+def _alignStore(given: _Values, problems: list[str]) -> None:
+    """
+    There are two ways to say where the store is: by a URL, and by the keys of
+    the Redis server.  The one of the stronger layer wins; of the same layer
+    they have to agree.  A URL then sets those keys.
+    """
+    store = given.get(("server", "store"))
+    if store is None or not store.text.strip():
+        return
+    host = given.get(("logstorage:redis", "host"))
+    hasHost = host is not None and bool(host.text.strip())
+    if host is not None and hasHost and host.origin.layer > store.origin.layer:
+        del given["server", "store"]
+        return
+    try:
+        url = STORE.parse(store.text.strip(), store.base)
+    except ValueError:
+        return  # a problem that is told where the value is made
+    texts = {"host": ""}
+    if isinstance(url, RedisStore):
+        texts = {"host": url.host, "port": str(url.port), "dbnum": str(url.dbnum)}
+    for name, text in texts.items():
+        id = ("logstorage:redis", name)
+        other = given.get(id) if name != "host" or hasHost else None
+        if other is None or other.origin.layer < store.origin.layer:
+            given[id] = attrs.evolve(store, text=text)
+        elif other.origin.layer == store.origin.layer and other.text.strip() != text:
+            place = store.origin.place("server", "store")
+            problems.append(
+                f"{other.origin.place(*id)}: this is not what {place} says; give one"
+                " of the two"
+            )

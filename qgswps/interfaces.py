@@ -30,7 +30,11 @@ class IJobStore(Interface):
     """
 
     def open() -> Deferred[None]:
-        """Make the store ready; called once before all else."""
+        """
+        Make the store ready; called before all else, and again if the store
+        could not be reached.  Fails with L{qgswps.errors.StoreError} if it
+        can't be used at all.
+        """
 
     def close() -> Deferred[None]:
         """Write what is pending and let go of the store."""

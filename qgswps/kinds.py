@@ -33,12 +33,14 @@ class Kind(Generic[T]):
         C{expected}, L{Unfit} if there is more to say.
     @ivar show: makes the text again.
     @ivar lines: the text may have several lines.
+    @ivar secret: the value is not to be shown; C{show} gives something else.
     """
 
     expected: str
     parse: Callable[[str, str], T]
     show: Callable[[T], str] = str
     lines: bool = False
+    secret: bool = False
 
 
 def integer(minimum: int, maximum: int | None = None) -> Kind[int]:
@@ -137,6 +139,12 @@ def _parseAddresses(text: str, _: str) -> tuple[str, ...]:
     )
 
 
+def _parseWord(text: str, _: str) -> str:
+    if not text or re.search(r"\s", text):
+        raise ValueError
+    return text
+
+
 def _parseEndpoints(text: str, _: str) -> tuple[str, ...]:
     endpoints = tuple(text.split())
     for endpoint in endpoints:
@@ -218,6 +226,13 @@ def _parseStore(text: str, _: str) -> StoreURL | None:
 
 TEXT = Kind[str]("a text", lambda text, _: text)
 LINES = Kind[str]("a text", lambda text, _: text, lines=True)
+WORD = Kind[str]("a word without blanks", _parseWord)
+SECRET = Kind[str](
+    "a text",
+    lambda text, _: text,
+    lambda value: "********" if value else "",
+    secret=True,
+)
 BOOLEAN = Kind[bool]("yes or no", _parseBoolean, lambda value: "yes" if value else "no")
 PATH = Kind[str]("a path", _parsePath)
 PATHS = Kind[tuple[str, ...]]("paths with commas between", _parsePaths, _showList, True)

@@ -171,7 +171,8 @@ def _tryEndpoints(settings: Settings) -> None:
 def report(settings: Settings) -> Iterator[str]:
     """
     The configuration in force, as lines of an ini file: a value that was
-    given stands below a comment that says where, a default in a comment.
+    given stands below a comment that says where, a default in a comment, and
+    so does what stands for a secret.
     """
     for section in SECTIONS:
         yield f"[{section.name}]"
@@ -183,6 +184,7 @@ def report(settings: Settings) -> Iterator[str]:
                 key.name: key.kind.show(getattr(values, key.attribute))
                 for key in section.keys
             }
+        secrets = {key.name for key in section.keys if key.kind.secret}
         for name, text in texts.items():
             origin = settings.origins.get((section.name, name))
             line = f"{name} = {text}".rstrip()
@@ -190,6 +192,8 @@ def report(settings: Settings) -> Iterator[str]:
                 yield "#" + line.replace("\n", "\n#    ")
             else:
                 yield f"# {origin}:"
+                if name in secrets:
+                    line = "#" + line
                 yield line.replace("\n", "\n    ")
         yield ""
 

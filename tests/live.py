@@ -7,7 +7,6 @@ Since it is another process, tests may talk to it with blocking clients.
 from __future__ import annotations
 
 import atexit
-import base64
 import contextlib
 import http.client
 import json
@@ -72,40 +71,52 @@ class LiveServer:
         self, *options: str, workdir: str | None = None, **environment: str
     ) -> None:
         """
+        Start it, and wait until it is ready.
+
         @param options: further options of C{twistd qgswps}.
+        @param workdir: its work directory, which stays when it has ended.
         @param environment: further variables.
         """
         self.port = freePort()
-        self._own = workdir is None
-        self.workdir = workdir or tempfile.mkdtemp(prefix="qgswps-test-")
-        self.logPath = os.path.join(self.workdir, "server.log")
-        self._log = open(self.logPath, "ab")  # noqa: SIM115  closed by stop
-        arguments = [
+        self._home = tempfile.mkdtemp(prefix="qgswps-test-")
+        self.workdir = workdir or os.path.join(self._home, "work")
+        self.logPath = os.path.join(self._home, "server.log")
+        self._arguments = [
             *(sys.executable, "-c", "from twisted.scripts.twistd import run; run()"),
             *("--nodaemon", "--pidfile=", "qgswps"),
             *("--port", str(self.port), "--workdir", self.workdir, "--workers", "2"),
             *options,
         ]
-        self.process = subprocess.Popen(
-            arguments,
-            cwd=self.workdir,
-            env={
-                **os.environ,
-                "PYTHONPATH": ROOT,
-                "QGSWPS_CACHE_ROOTDIR": PROJECTS,
-                "QGSWPS_PROCESSING_PROVIDERS_MODULE_PATH": ALGORITHMS,
-                **environment,
-            },
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-        )
+        self._environment = {
+            **os.environ,
+            "PYTHONPATH": ROOT,
+            "QGSWPS_CACHE_ROOTDIR": PROJECTS,
+            "QGSWPS_PROCESSING_PROVIDERS_MODULE_PATH": ALGORITHMS,
+            **environment,
+        }
         atexit.register(self.stop)
+        self.start()
+
+    def start(self) -> None:
+        """Start it, once more after L{kill}, and wait until it is ready."""
+        self.spawn()
         try:
             self.waitUntil(self.isReady, "the server is not ready")
         except BaseException:
             self.stop()
             raise
+
+    def spawn(self) -> None:
+        """Start it, and don't wait."""
+        with open(self.logPath, "ab") as log:
+            self.process = subprocess.Popen(
+                self._arguments,
+                cwd=self._home,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
 
     @property
     def url(self) -> str:
@@ -142,9 +153,9 @@ class LiveServer:
                 )
             time.sleep(0.02)
 
-    def stop(self, number: int = signal.SIGTERM) -> int:
+    def kill(self, number: int = signal.SIGKILL) -> int:
         """
-        End it.
+        End it by a signal, and leave its files.
 
         @return: its exit status.
         """
@@ -155,11 +166,18 @@ class LiveServer:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
-        self._log.close()
-        atexit.unregister(self.stop)
-        if self._own:
-            shutil.rmtree(self.workdir, ignore_errors=True)
         return self.process.returncode
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """
+        End it, and remove its files.
+
+        @return: its exit status.
+        """
+        status = self.kill(number)
+        atexit.unregister(self.stop)
+        shutil.rmtree(self._home, ignore_errors=True)
+        return status
 
     # HTTP
 
@@ -288,6 +306,15 @@ def liveServer(*options: str, **environment: str) -> Iterator[LiveServer]:
         server.stop()
 
 
-def tiff(data: bytes) -> str:
-    """Binary data as a request holds it."""
-    return base64.b64encode(data).decode()
+def replaceFigures(path: str, text: str) -> None:
+    """
+    Put measured figures into a page.
+
+    @param path: of a page with lines that say where they begin and end.
+    """
+    begin, end = "<!-- figures -->\n", "<!-- end of figures -->"
+    with open(path, encoding="utf-8") as file:
+        before, _, rest = file.read().partition(begin)
+    _, _, after = rest.partition(end)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(f"{before}{begin}{text}{end}{after}")

@@ -21,6 +21,7 @@ from qgswps.config import (
     load,
 )
 from qgswps.kinds import RedisStore, SQLiteStore
+from qgswps.tap import report
 
 ROOT = Path(qgswps.__file__).parent.parent
 
@@ -108,6 +109,11 @@ class SchemaTests(SynchronousTestCase):
             "QGSWPS_LOGLEVEL": ("logging", "level"),
             "QGSWPS_LOGGING_LEVEL": ("logging", "level"),
             "QGSWPS_METADATA_MAIN_TITLE": ("metadata:main", "title"),
+            "QGSWPS_REDIS_HOST": ("logstorage:redis", "host"),
+            "QGSWPS_REDIS_PORT": ("logstorage:redis", "port"),
+            "QGSWPS_REDIS_DBNUM": ("logstorage:redis", "dbnum"),
+            "QGSWPS_REDIS_PASSWORD": ("logstorage:redis", "password"),
+            "QGSWPS_LOGSTORAGE_REDIS_HOST": ("logstorage:redis", "host"),
         }.items():
             self.assertEqual(known.get(variable), id, variable)
 
@@ -228,6 +234,73 @@ class OrderTests(ConfigTestCase):
         strong = self.load(text, overrides={("server", "port"): "3"})
         self.assertEqual(strong.server.endpoints, ("tcp:port=3:interface=127.0.0.1",))
         self.assertNotIn(("server", "listen"), strong.origins)
+
+    def test_redisHost(self) -> None:
+        """To set a host selects Redis."""
+        settings = self.load("[logstorage:redis]\nport = 1\n")
+        self.assertIsInstance(settings.storeURL, SQLiteStore)
+        settings = self.load(
+            "[logstorage:redis]\nport = 1\ndbnum = 2\n", {"QGSWPS_REDIS_HOST": "h"}
+        )
+        self.assertEqual(settings.storeURL, RedisStore("h", 1, 2))
+
+    def test_storeAndRedis(self) -> None:
+        """
+        Of a store's URL and the keys of the Redis server the stronger layer
+        wins; what a URL says stands in these keys then.
+        """
+        file = "[server]\nstore = redis://f:1/1\n"
+        option = {("server", "store"): "redis://o:3"}
+        for text, environ, overrides, expected in [
+            (file, {}, {}, RedisStore("f", 1, 1)),
+            (file, {"QGSWPS_REDIS_HOST": "e"}, {}, RedisStore("e")),
+            (file, {"QGSWPS_REDIS_PORT": "2"}, {}, RedisStore("f", 2, 1)),
+            (file, {"QGSWPS_REDIS_HOST": "e"}, option, RedisStore("o", 3)),
+            (file, {"QGSWPS_REDIS_DBNUM": "4"}, option, RedisStore("o", 3)),
+            (
+                "[logstorage:redis]\nhost = f\n",
+                {"QGSWPS_SERVER_STORE": "sqlite:///e"},
+                {},
+                SQLiteStore("/e"),
+            ),
+            (
+                "[server]\nstore = sqlite:///f\n",
+                {"QGSWPS_REDIS_HOST": "e"},
+                {},
+                RedisStore("e"),
+            ),
+            (
+                "[logstorage:redis]\nhost = f\n[server]\nstore=\n",
+                {},
+                {},
+                RedisStore("f"),
+            ),
+            (
+                file + "[logstorage:redis]\nhost = f\nport = 1\n",
+                {},
+                {},
+                RedisStore("f", 1, 1),
+            ),
+        ]:
+            settings = self.load(text, environ, overrides)
+            self.assertEqual(settings.storeURL, expected, (text, environ))
+
+    def test_storeAgainstRedis(self) -> None:
+        """In one layer they may not differ."""
+        place = "this is not what FILE: [server] store says; give one of the two"
+        for text, expected in {
+            "store = redis://a:1\n[logstorage:redis]\nhost = b\nport = 1\n": ["host"],
+            "store = redis://a:1/2\n[logstorage:redis]\nport = 2\n": ["port"],
+            "store = sqlite:///a\n[logstorage:redis]\nhost = a\n": ["host"],
+            "store = sqlite:///a\n[logstorage:redis]\nport = 2\n": [],
+        }.items():
+            if expected:
+                self.assertEqual(
+                    self.problems(f"[server]\n{text}"),
+                    [f"FILE: [logstorage:redis] {name}: {place}" for name in expected],
+                )
+            else:
+                self.load(f"[server]\n{text}")
 
     def test_paths(self) -> None:
         """A path in the file starts from its folder, others from here."""
@@ -446,15 +519,28 @@ class KindTests(ConfigTestCase):
     def test_storeDefault(self) -> None:
         """Without one, jobs are kept in the working directory."""
         settings = self.load("[server]\nworkdir = /w\nstore =\n")
-        self.assertEqual(settings.server.storeURL, SQLiteStore("/w/jobs.sqlite"))
+        self.assertEqual(settings.storeURL, SQLiteStore("/w/jobs.sqlite"))
         settings = self.load("[server]\nstore = redis://h\n")
-        self.assertEqual(settings.server.storeURL, RedisStore("h"))
+        self.assertEqual(settings.storeURL, RedisStore("h"))
 
     def test_passwordIsNotShown(self) -> None:
         """A password in a store's URL is refused, and not repeated."""
         (problem,) = self.wrong("server", "store", "redis://:secret@h/0")
         self.assertNotIn("secret", problem)
         self.assertIn("password", problem)
+        settings = self.load(environ={"QGSWPS_REDIS_PASSWORD": "secret"})
+        self.assertEqual(settings.redis.password, "secret")
+        shown = "\n".join(report(settings))
+        self.assertIn("# QGSWPS_REDIS_PASSWORD:\n#password = ********", shown)
+        for text in (shown, repr(settings)):
+            self.assertNotIn("secret", text)
+        (problem,) = self.wrong("logstorage:redis", "password", "secret\0")
+        self.assertNotIn("secret", problem)
+
+    def test_redisPrefix(self) -> None:
+        """A prefix is one word."""
+        self.assertEqual(self.value("logstorage:redis", "prefix", "a:b"), "a:b")
+        self.wrong("logstorage:redis", "prefix", "", "a b")
 
     def test_baseURL(self) -> None:
         """A public URL ends in a slash."""

@@ -19,7 +19,14 @@ PACKAGE = "qgswps"
 PLUGIN = "twisted.plugins.qgswps_plugin"
 
 _VALUES = frozenset({"errors", "model", "codec"})
-_SEAMS = _VALUES | {"interfaces", "kinds", "config", "journal", "threads"}
+_SEAMS = _VALUES | {
+    "interfaces",
+    "kinds",
+    "config",
+    "journal",
+    "threads",
+    "workdir",
+}
 _PARTS = _SEAMS | {"ows", "projects", "pool.commands", "jobs", "pool"}
 
 #: What each layer may import of the others.  A layer is a module or package of
@@ -32,6 +39,7 @@ LAYERS: dict[str, frozenset[str]] = {
     "journal": frozenset({"errors"}),
     "kinds": frozenset({"errors"}),
     "threads": frozenset(),
+    "workdir": frozenset(),
     "config": frozenset({"errors", "journal", "kinds"}),
     "configdoc": frozenset({"errors", "kinds", "config"}),
     "ows": _VALUES | {"interfaces"},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import attrs
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from qgswps.interfaces import IExecution, IExecutionObserver
@@ -28,6 +28,7 @@ class ActiveJob:
         self.progressStored = float("-inf")
         self._queue = queue
         self._waiters: list[Deferred[Job]] = []
+        self._settled = False
 
     def started(self, pid: int) -> None:
         """See L{IExecutionObserver}."""
@@ -51,12 +52,15 @@ class ActiveJob:
 
     def wait(self) -> Deferred[Job]:
         """A Deferred of the record in its terminal state."""
+        if self._settled:
+            return succeed(self.job)
         d: Deferred[Job] = Deferred()
         self._waiters.append(d)
         return d
 
     def settled(self) -> None:
-        """The terminal record is stored: tell those who wait."""
+        """The job has ended and is known to have: tell those who wait."""
+        self._settled = True
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             if not waiter.called:  # or it was cancelled

@@ -36,6 +36,9 @@ T = TypeVar("T")
 #: Progress is stored at most once in so many seconds.
 PROGRESS_INTERVAL = 1.0
 
+#: Seconds that a job's end may take to be stored before its client is told.
+STORE_PATIENCE = 2.0
+
 #: The locator of the fault of a job whose TIMEOUT passed.
 TIMEOUT = "timeout"
 
@@ -97,6 +100,9 @@ class JobQueue(Service):
     async def recover(self) -> None:
         """
         Take up what an earlier run of this server left behind, then take jobs.
+
+        @raise OWSError: the store is away; then nothing was done, and it may
+            be called again.
         """
         unfinished = await self._store.find(
             states=(State.ACCEPTED, State.STARTED), server=self._server
@@ -105,18 +111,20 @@ class JobQueue(Service):
             states=(State.SUCCEEDED, State.FAILED, State.DISMISSED),
             server=self._server,
         )
+        begun = await inThread(
+            self._reactor,
+            lambda: {job.id for job in unfinished if self._spool.hasBegun(job.id)},
+        )
         for job in reversed(unfinished):
-            begun = await inThread(self._reactor, self._spool.hasBegun, job.id)
-            if job.state is State.ACCEPTED and job.asynchronous and not begun:
-                active = self._active[job.id] = ActiveJob(self, job)
-                self._enqueue(active)
-                continue
             active = self._active[job.id] = ActiveJob(self, job)
-            await self._conclude(active)
+            if job.state is State.ACCEPTED and job.asynchronous and job.id not in begun:
+                self._enqueue(active)
+            else:
+                await self._conclude(active, job.id in begun)
         for job in finished:
             if job.expires is not None:
                 self._expiry.add(job.id, job.expires)
-        await self._removeStrays()
+        await self._expireStrays({job.id for job in (*unfinished, *finished)})
         self._recovered = True
         if unfinished:
             log.info(
@@ -126,7 +134,7 @@ class JobQueue(Service):
             )
         self._dispatch()
 
-    async def _conclude(self, active: ActiveJob) -> None:
+    async def _conclude(self, active: ActiveJob, begun: bool) -> None:
         """
         End a job of an earlier run that can't be queued again.
 
@@ -138,23 +146,39 @@ class JobQueue(Service):
             result = await inThread(self._reactor, self._spool.result, job.id)
             self._hasResult(result, active)
             return
-        if job.state is State.ACCEPTED and not await inThread(
-            self._reactor, self._spool.hasBegun, job.id
-        ):
+        if begun or job.state is State.STARTED:
+            text = "the server was restarted while the job ran"
+        else:
             text = (
                 "the server was restarted, and with it the connection to the"
                 " client that waited for the job"
             )
-        else:
-            text = "the server was restarted while the job ran"
         await inThread(self._reactor, self._spool.tidy, job.id)
         self._finish(active, State.FAILED, (Fault("NoApplicableCode", text),))
 
-    async def _removeStrays(self) -> None:
-        """Remove directories of which no record tells."""
-        for jobId in await inThread(self._reactor, self._spool.jobIds):
-            if jobId not in self._active and await self._store.get(jobId) is None:
-                await inThread(self._reactor, self._spool.remove, jobId)
+    async def _expireStrays(self, known: set[str]) -> None:
+        """
+        Remove directories of which no record tells: at once if nothing has
+        run there, else when their results would have expired, since the store
+        may be the one that is wrong.
+        """
+        strays = await inThread(
+            self._reactor,
+            lambda: [
+                (jobId, self._spool.changed(jobId), self._spool.hasBegun(jobId))
+                for jobId in self._spool.jobIds()
+                if jobId not in known
+            ],
+        )
+        for jobId, changed, begun in strays:
+            try:
+                if await self._store.get(jobId) is not None:
+                    continue  # it has another name on it: this one was lost
+            except OWSError:
+                continue  # there will be another start
+            if begun:
+                log.warn("the store knows nothing of the directory {job}", job=jobId)
+            self._expiry.add(jobId, changed + self._limits.expire if begun else 0.0)
 
     async def stop(self) -> None:
         """
@@ -186,8 +210,20 @@ class JobQueue(Service):
                 self._finish(active, State.FAILED, (fault,))
             if active.execution is not None:
                 active.execution.cancel()
-        while self._pending:
-            await DeferredList(list(self._pending), consumeErrors=True)
+        await self._written()
+
+    async def _written(self) -> None:
+        """Wait until all is stored, but not for a store that is away."""
+        impatience: Deferred[None] = Deferred()
+        timer = self._reactor.callLater(STORE_PATIENCE, impatience.callback, None)
+        while self._pending and not impatience.called:
+            either: list[Deferred[Any]] = [
+                DeferredList(list(self._pending), consumeErrors=True),
+                impatience,
+            ]
+            await DeferredList(either, fireOnOneCallback=True)
+        if timer.active():
+            timer.cancel()
 
     def _isLeft(self, active: ActiveJob) -> bool:
         """Whether the server stops before the job has begun."""
@@ -463,13 +499,19 @@ class JobQueue(Service):
             message=message,
         )
 
-        def settled(_: Any) -> None:
+        # With the store away the record is kept for it; who waits for the job
+        # need not.
+        impatience = self._reactor.callLater(STORE_PATIENCE, active.settled)
+
+        def kept(_: Any) -> None:
             self._active.pop(active.job.id, None)
             if not self._stopping:
                 self._expiry.add(active.job.id, expires)
+            if impatience.active():
+                impatience.cancel()
             active.settled()
 
-        stored.addCallback(settled)
+        stored.addCallback(kept)
 
     def _expire(self, jobId: str) -> None:
         log.debug("job {job} has expired", job=jobId)
@@ -486,7 +528,9 @@ class JobQueue(Service):
         def done(result: Any) -> Any:
             self._pending.discard(d)
             if isinstance(result, Failure):
-                log.failure("a record or directory could not be kept", result)
+                # At the end the store says by itself what it could not keep.
+                if not (self._stopping and result.check(OWSError)):
+                    log.failure("a record or directory could not be kept", result)
                 return None
             return result
 

@@ -2,11 +2,12 @@
 The spool: one directory a job, with what its processes hand to each other.
 
     jobs/{id}/task.json     what to do
-              inputs/       data that the client sent
+              inputs/       data that the client sent, if there is any
               outputs/      what clients may download
               result.json   what came of it
               log           what the run printed
-              tmp/          gone after the run
+              QGIS.conf     QGIS's settings, as the run has left them
+              tmp/          empty after the run
 
 All functions that touch the disk are meant for the reactor's thread pool.
 """
@@ -22,9 +23,11 @@ from qgswps.model import Result, Task
 TASK = "task.json"
 RESULT = "result.json"
 LOG = "log"
-INPUTS = "inputs"
 OUTPUTS = "outputs"
 TEMPORARY = "tmp"
+
+#: How Python's fault handler begins what it has to say of a crash.
+_CRASH = "Fatal Python error:"
 
 #: How much of a log is looked at for its last lines, in bytes.
 _TAIL = 8192
@@ -54,8 +57,7 @@ class Spool:
         directory = self.directory(jobId)
         os.makedirs(directory, mode=0o750)
         try:
-            for name in (INPUTS, OUTPUTS):
-                os.mkdir(os.path.join(directory, name), 0o750)
+            os.mkdir(os.path.join(directory, OUTPUTS), 0o750)
             codec.write(os.path.join(directory, TASK), task)
         except BaseException:
             shutil.rmtree(directory, ignore_errors=True)
@@ -81,6 +83,13 @@ class Spool:
                     found.append((os.path.relpath(path, root), os.path.getsize(path)))
         return sorted(found)
 
+    def changed(self, jobId: str) -> float:
+        """When something last came or went there, in seconds since the epoch."""
+        try:
+            return os.stat(self.directory(jobId)).st_mtime
+        except FileNotFoundError:
+            return 0.0
+
     def hasBegun(self, jobId: str) -> bool:
         """A worker has taken the job, whatever its record says."""
         return os.path.exists(os.path.join(self.directory(jobId), LOG))
@@ -95,7 +104,11 @@ class Spool:
             return file.read()
 
     def lastLines(self, jobId: str, count: int = 5) -> list[str]:
-        """The last lines of a job's log, fewer or none if there are not so many."""
+        """
+        The last lines of a job's log, fewer or none if there are not so many.
+
+        What Python says of a crash is for the log's reader alone.
+        """
         try:
             with open(os.path.join(self.directory(jobId), LOG), "rb") as file:
                 file.seek(0, os.SEEK_END)
@@ -103,7 +116,8 @@ class Spool:
                 text = file.read().decode("utf-8", "replace")
         except OSError:
             return []
-        return [line[:500] for line in text.splitlines() if line.strip()][-count:]
+        lines = text.partition(_CRASH)[0].splitlines()
+        return [line[:500] for line in lines if line.strip()][-count:]
 
     def tidy(self, jobId: str) -> None:
         """Remove what a run needed but nobody else does."""

@@ -153,6 +153,7 @@ class ForkServer:
     A QGIS process that forks workers.
 
     @ivar state: where it is in its life.
+    @ivar proven: whether one of its workers has done its work.
     @ivar ready: Deferred of the QGIS version; fails with
         L{ForkServerFailed} if it ends or takes too long before it is ready.
     @ivar ended: Deferred that fires with L{ForkServerFailed} (as a value)
@@ -168,6 +169,7 @@ class ForkServer:
         grace: float = 5,
     ) -> None:
         self.state = State.SPAWNING
+        self.proven = False
         self.pid: int | None = None
         self.ready: Deferred[str] = Deferred()
         self.ended: Deferred[ForkServerFailed] = Deferred()
@@ -276,6 +278,7 @@ class ForkServer:
         """The process says that a worker is gone."""
         worker = self._workers.pop(pid, None)
         if worker is not None:
+            self.proven = self.proven or exit.status == 0
             worker.hasExited(exit)
         self._stopIfDrained()
 

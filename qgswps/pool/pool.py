@@ -38,10 +38,9 @@ log = Logger()
 T = TypeVar("T")
 
 #: Seconds from the end of a fork server to the start of the next: at first,
-#: at most, and how long one has to live for the count to start anew.
+#: and at most.  The count starts anew with one whose workers do their work.
 FIRST_DELAY = 0.5
 LONGEST_DELAY = 30.0
-STABLE_AFTER = 30.0
 
 #: How many projects are looked into side by side.
 SUMMARIES = 2
@@ -89,7 +88,6 @@ class ProcessPool(Service):
         self._spawned = 0
         self._delay = FIRST_DELAY
         self._restart: Any = None
-        self._readySince = 0.0
         self._lastFailure = ""
         self._summaries = DeferredSemaphore(SUMMARIES)
 
@@ -167,7 +165,6 @@ class ProcessPool(Service):
         self._processes = {p.identifier: p for p in catalogue.processes}
         self.generation += 1
         self.qgisVersion = version
-        self._readySince = self._reactor.seconds()
         log.info(
             "ready: QGIS {version}, {processes} processes, {slots} slots",
             version=version,
@@ -193,7 +190,7 @@ class ProcessPool(Service):
         self._servers.discard(server)
         if self._current is server:
             self._current = None
-            if self._reactor.seconds() - self._readySince >= STABLE_AFTER:
+            if server.proven:
                 self._delay = FIRST_DELAY
         if not self.running:
             return why

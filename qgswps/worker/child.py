@@ -8,7 +8,6 @@ the file C{log} in the job directory.
 from __future__ import annotations
 
 import contextlib
-import faulthandler
 import os
 import resource
 import shutil
@@ -41,7 +40,6 @@ from qgswps.worker.loop import BlockingTransport
 
 #: Names of files in the job directory.
 LOG = "log"
-CRASH = "crash"
 RESULT = "result.json"
 TEMPORARY = "tmp"
 
@@ -76,7 +74,7 @@ class WorkerProtocol(QuietAMP):
         redirectOutput(directory)
         self.temporary = os.path.join(directory, TEMPORARY)
         useTemporaryFolder(self.temporary)
-        useOwnSettings(self.temporary)
+        useOwnSettings(directory)
         try:
             result = runner.run(directory, self.feedback)
         except SystemExit as error:
@@ -123,11 +121,6 @@ def redirectOutput(directory: str) -> None:
     os.dup2(log, 2)
     os.close(log)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    # Kept apart from the log, since the log's end is shown to clients.
-    crash = os.open(
-        os.path.join(directory, CRASH), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640
-    )
-    faulthandler.enable(file=crash)
 
 
 def useTemporaryFolder(folder: str) -> None:
@@ -140,11 +133,21 @@ def useTemporaryFolder(folder: str) -> None:
     os.chdir(folder)
 
 
-def useOwnSettings(folder: str) -> None:
+def empty(folder: str) -> None:
+    """Remove what is in a folder; mostly that is nothing."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path, ignore_errors=True)
+            else:
+                os.unlink(entry.path)
+
+
+def useOwnSettings(directory: str) -> None:
     """
     Give QGIS a copy of its settings: what a job changes goes with it.
 
-    @param folder: absolute path of the job's temporary folder.
+    @param directory: absolute path of the job directory.
     """
     path = QgsSettings().fileName()
     text = b""
@@ -152,10 +155,11 @@ def useOwnSettings(folder: str) -> None:
         with open(path, "rb") as file:
             text = file.read()
     # QSettings would write through to the disk; and it joins sections.
-    text += f"\n[Processing]\nConfiguration\\TEMP_PATH2={folder}\n".encode()
-    with open(os.path.join(folder, os.path.basename(path)), "wb") as file:
+    temporary = os.path.join(directory, TEMPORARY)
+    text += f"\n[Processing]\nConfiguration\\TEMP_PATH2={temporary}\n".encode()
+    with open(os.path.join(directory, os.path.basename(path)), "wb") as file:
         file.write(text)
-    QSettings.setPath(QSettings.defaultFormat(), QSettings.UserScope, folder)
+    QSettings.setPath(QSettings.defaultFormat(), QSettings.UserScope, directory)
 
 
 def main(connection: socket.socket, mask: set[int | signal.Signals]) -> None:
@@ -172,7 +176,7 @@ def main(connection: socket.socket, mask: set[int | signal.Signals]) -> None:
     while not protocol.done and transport.receive():
         pass
     if protocol.temporary is not None:
-        shutil.rmtree(protocol.temporary, ignore_errors=True)
+        empty(protocol.temporary)
     # No clean-up of QGIS: it takes time, and the kernel does it all.
     with contextlib.suppress(Exception):
         sys.stdout.flush()

@@ -7,6 +7,7 @@ from the same pristine state.
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import os
 import select
@@ -173,6 +174,9 @@ def serve(connection: socket.socket, settings: WorkerSettings) -> None:
     # From here the end of the connection tells that the server is gone, and
     # the workers' own children can be ended in order.
     isolation.dieWithParent(0)
+    # A worker that crashes writes where it was to what is standard error then:
+    # the log of its job.
+    faulthandler.enable(file=2)
     protocol.events = isolation.eventDescriptors()
     gc.collect()
     gc.freeze()

@@ -64,6 +64,8 @@ def start(
             break
     # Texts are published to clients of any language: English.
     QgsApplication.setTranslation("C")
+    # Names the file of QGIS's settings.
+    QgsApplication.setOrganizationName("QGIS")
     application = QgsApplication([], False, settings.profile)
     _kept.append(application)
     # Qt took over the locale of the environment.

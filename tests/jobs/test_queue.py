@@ -15,7 +15,7 @@ from zope.interface.verify import verifyObject
 from qgswps import codec
 from qgswps.errors import Fault
 from qgswps.interfaces import IExecution, IExecutor, IJobQueue
-from qgswps.jobs.queue import JobQueue, Limits
+from qgswps.jobs.queue import STORE_PATIENCE, JobQueue, Limits
 from qgswps.jobs.spool import Spool
 from qgswps.model import Job, LiteralValue, Result, State
 from qgswps.pool.exits import Exit, WorkerLost
@@ -570,9 +570,8 @@ class RecoveryTests(QueueTestCase):
         for job in (started, sync):
             self.assertEqual(self.stored(job).expires, 2000.0)
             self.assertEqual(self.stored(job).faults[0].code, "NoApplicableCode")
-        self.assertNotIn("stray", self.spool.jobIds())
-
         self.reactor.advance(0)
+        self.assertNotIn("stray", self.spool.jobIds())
         self.assertNotIn("old", self.store.jobs)
         self.reactor.advance(30)
         self.assertNotIn("done", self.store.jobs)
@@ -584,7 +583,7 @@ class RecoveryTests(QueueTestCase):
         self.execution(third)
         for _ in range(20):
             self.reactor.advance(60)
-        self.assertEqual(self.store.calls.count("remove"), 5)
+        self.assertEqual(self.store.calls.count("remove"), 6)
 
     def test_nothing(self) -> None:
         """There need not be anything."""
@@ -773,3 +772,60 @@ class PositionTests(StartedTestCase):
         self.assertNotIn(job.id, self.store.jobs)
         self.assertNotIn(job.id, self.spool.jobIds())
         self.reactor.advance(2000)
+
+
+class StoreAwayTests(StartedTestCase):
+    """The store takes a job's end only later."""
+
+    def test_clientDoesNotWait(self) -> None:
+        """Who waits for a job is told soon, who asks later at once."""
+        job, execution = self.start()
+        written: Deferred[bool] = Deferred()
+        self.patch(self.store, "replace", lambda job, expected: written)
+        waiter = self.queue.wait(job.id)
+        execution.end(DONE)
+        self.assertNoResult(waiter)
+        self.reactor.advance(STORE_PATIENCE)
+        self.assertIs(self.successResultOf(waiter).state, State.SUCCEEDED)
+        later = self.successResultOf(self.queue.wait(job.id))
+        self.assertIs(later.state, State.SUCCEEDED)
+        written.callback(True)
+        self.assertEqual(self.reactor.getDelayedCalls()[1:], [], "only the expiry")
+
+    def test_stop(self) -> None:
+        """A server that is told to stop does not wait for it for ever."""
+        _, execution = self.start()
+        self.patch(self.store, "replace", lambda job, expected: Deferred())
+        execution.end(DONE)
+        stopping = Deferred.fromCoroutine(self.queue.stop())
+        self.assertNoResult(stopping)
+        self.reactor.advance(STORE_PATIENCE)
+        self.successResultOf(stopping)
+
+
+class StrayTests(QueueTestCase):
+    """Directories of which the store knows nothing."""
+
+    def test_strays(self) -> None:
+        """What has results stays as long as results do."""
+        for jobId in ("new", "begun"):
+            self.spool.create(jobId, makeTask())
+        directory = self.spool.directory("begun")
+        with open(os.path.join(directory, "log"), "w"):
+            pass
+        os.utime(directory, (900, 900))
+        self.recover()
+        self.reactor.advance(0)
+        self.assertEqual(self.spool.jobIds(), ["begun"])
+        self.reactor.advance(899)
+        self.assertEqual(self.spool.jobIds(), ["begun"])
+        self.reactor.advance(1)
+        self.assertEqual(self.spool.jobIds(), [])
+
+    def test_storeGoesAway(self) -> None:
+        """Without an answer nothing is removed."""
+        self.spool.create("new", makeTask())
+        self.store.failing = {"get"}
+        self.recover()
+        self.reactor.advance(5000)
+        self.assertEqual(self.spool.jobIds(), ["new"])

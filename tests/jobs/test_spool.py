@@ -27,9 +27,7 @@ class SpoolTests(SynchronousTestCase):
         task = makeTask(map="France")
         self.assertEqual(self.spool.create("j", task), self.path())
         self.assertTrue(os.path.isabs(self.path()))
-        self.assertEqual(
-            sorted(os.listdir(self.path())), [spool.INPUTS, spool.OUTPUTS, spool.TASK]
-        )
+        self.assertEqual(sorted(os.listdir(self.path())), [spool.OUTPUTS, spool.TASK])
         self.assertEqual(self.spool.task("j"), task)
         self.assertEqual(self.spool.jobIds(), ["j"])
         self.assertEqual(os.stat(self.path()).st_mode & 0o007, 0, "others may look")
@@ -84,6 +82,13 @@ class SpoolTests(SynchronousTestCase):
         for _ in range(2):
             self.spool.remove("j")
             self.assertEqual(self.spool.jobIds(), [])
+
+    def test_crash(self) -> None:
+        """Where a crash happened is not for clients."""
+        self.spool.create("j", makeTask())
+        with open(self.path(spool.LOG), "w") as file:
+            file.write('a\nFatal Python error: Aborted\n\n  File "/x.py", line 1\n')
+        self.assertEqual(self.spool.lastLines("j"), ["a"])
 
     def test_noFolder(self) -> None:
         """Without a folder there are no jobs."""

@@ -29,7 +29,6 @@ from qgswps.pool.forkserver import FORK_TIMEOUT, STOP_TIMEOUT
 from qgswps.pool.pool import (
     FIRST_DELAY,
     LONGEST_DELAY,
-    STABLE_AFTER,
     SUMMARIES,
     ProcessPool,
 )
@@ -206,18 +205,23 @@ class GenerationTests(PoolTestCase):
         self.assertFalse(execution.waiting)
 
     def test_backOff(self) -> None:
-        """The delay doubles to its bound, and begins anew after a stable life."""
+        """The delay doubles to its bound, and begins anew when work was done."""
         delays = []
         for _ in range(8):
             self.reactor.processes[-1].end(exitCode=1)
             delays.append(self.restartDelay())
         self.assertEqual(delays, [0.5, 1, 2, 4, 8, 16, 30, LONGEST_DELAY])
-        for life, expected in [(STABLE_AFTER - 1, 30), (STABLE_AFTER, FIRST_DELAY)]:
-            self.getReady()
-            self.reactor.advance(life)
+        for status, expected in [(None, 30), (11, 30), (0, FIRST_DELAY)]:
+            peer = self.getReady()
+            if status is not None:
+                execution, _, _ = self.execute()
+                execution.result.addErrback(lambda _: None)
+                self.fork(peer, 77)
+                peer.exited(77, status)
+                self.link.flush()
             self.link.close()
             self.reactor.processes[-1].end(exitCode=1)
-            self.assertEqual(self.restartDelay(), expected)
+            self.assertEqual(self.restartDelay(), expected, status)
 
     def test_neverReady(self) -> None:
         """A reason is told to clients as long as there is nothing else."""

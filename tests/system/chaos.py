@@ -178,8 +178,9 @@ def faults(server: live.LiveServer, load: Load) -> list[str]:
     directories = set(os.listdir(os.path.join(server.workdir, "jobs")))
     found += [f"the directory {each} is left over" for each in directories - set(byId)]
     for each in directories & set(byId):
-        if os.path.exists(os.path.join(server.workdir, "jobs", each, "tmp")):
-            found.append(f"the temporary folder of {each} is left over")
+        temporary = os.path.join(server.workdir, "jobs", each, "tmp")
+        if os.path.exists(temporary) and os.listdir(temporary):
+            found.append(f"temporary files of {each} are left over")
     return found
 
 
