@@ -43,6 +43,7 @@ chaos:
 bench:
 	@tools/install test
 	@$(RUN_PYTHON) -m benchmarks.roundtrip $(ARGS)
+	@$(RUN_PYTHON) -m benchmarks.status $(ARGS)
 
 bareroot:
 	@tools/bareroot

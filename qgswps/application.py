@@ -76,12 +76,14 @@ class Engine(Service):
                 await self._queue.recover()
             except StoreError as error:
                 log.error("no jobs are taken: {error}", error=error)
+                self._queue.refuse("the job store can't be used; the log has why")
                 return
             except OWSError as error:
                 if error.status != 503:
                     raise
                 if not isWaiting:
                     isWaiting = True
+                    self._queue.refuse("the job store is away")
                     log.warn(
                         "{error}; no jobs are taken until it is there", error=error
                     )

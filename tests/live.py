@@ -306,13 +306,14 @@ def liveServer(*options: str, **environment: str) -> Iterator[LiveServer]:
         server.stop()
 
 
-def replaceFigures(path: str, text: str) -> None:
+def replaceFigures(path: str, text: str, name: str = "figures") -> None:
     """
     Put measured figures into a page.
 
     @param path: of a page with lines that say where they begin and end.
+    @param name: of these figures, in those lines.
     """
-    begin, end = "<!-- figures -->\n", "<!-- end of figures -->"
+    begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
     with open(path, encoding="utf-8") as file:
         before, _, rest = file.read().partition(begin)
     _, _, after = rest.partition(end)

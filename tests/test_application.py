@@ -31,6 +31,11 @@ class Part:
         self._name = name
         self.calls = calls
         self.answers: dict[str, Any] = {}
+        self.refusals: list[str] = []
+
+    def refuse(self, why: str) -> None:
+        """What clients are told."""
+        self.refusals.append(why)
 
     def __getattr__(self, method: str) -> Any:
         def call() -> Deferred[None]:
@@ -125,6 +130,7 @@ class EngineTests(SynchronousTestCase):
         self.assertEqual(self.levels, [LogLevel.error])
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertNotIn("queue.recover", self.calls)
+        self.assertEqual(len(self.queue.refusals), 1, "clients are told")
         self.stop()
 
     def test_unexpected(self) -> None:

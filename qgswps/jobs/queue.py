@@ -94,8 +94,13 @@ class JobQueue(Service):
         self._stopping = False
         self._dispatching = False
         self._recovered = False
+        self._refusal = "the server is starting"
 
     # The service
+
+    def refuse(self, why: str) -> None:
+        """Tell clients why no jobs are taken, until L{recover} has succeeded."""
+        self._refusal = why
 
     async def recover(self) -> None:
         """
@@ -258,9 +263,7 @@ class JobQueue(Service):
         self, task: Task, description: ProcessDescription, realm: str | None
     ) -> Job:
         if self._stopping or not self._recovered:
-            raise busy(
-                "the server is stopping" if self._stopping else "the server is starting"
-            )
+            raise busy("the server is stopping" if self._stopping else self._refusal)
         free = max(0, self._executor.capacity - len(self._running))
         if len(self._waiting) + self._admitting >= self._limits.waiting + free:
             raise busy(
