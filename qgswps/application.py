@@ -155,7 +155,11 @@ def makeStore(settings: Settings, reactor: Any) -> IJobStore:
         return SQLiteStore(reactor, url.path)
 
     # Not at the top: it brings txredisapi, which only this store needs.
-    from qgswps.jobs.redisstore import Login, RedisStore, makeEndpoint, makeTLS
+    try:
+        from qgswps.jobs.redisstore import Login, RedisStore, makeEndpoint, makeTLS
+    except ImportError as error:
+        text = f"Redis needs the Python package txredisapi: {error}"
+        raise settings.problem("logstorage:redis", "host", text) from None
 
     redis = settings.redis
     tls = None
@@ -261,7 +265,11 @@ def build(settings: Settings, reactor: Any) -> MultiService:
     projects = Projects(reactor, settings.projects.rootdir, pool)
     addresses = Addresses(settings.server.hostProxy, settings.server.httpProxy)
     access = JobAccess(
-        store, settings.server.enableJobRealm, settings.server.adminRealm
+        store,
+        settings.server.enableJobRealm,
+        settings.server.adminRealm,
+        instance=workdir.instance,
+        clock=reactor,
     )
     ows = OWSEndpoint(
         reactor,

@@ -247,16 +247,11 @@ class Server:
         100,
         "The largest body of a request, in MiB.",
     )
-    maxinputsize: int = key(
-        integer(1, 65536),
-        100,
-        "The largest complex input, inline or fetched by reference, in MiB.",
-    )
     httpProxy: bool = key(
         BOOLEAN,
         False,
-        "The server is behind a proxy: believe Forwarded, X-Forwarded-* and"
-        " X-Qgis-* headers.",
+        "The server is behind a proxy: believe its headers Forwarded and"
+        " X-Forwarded-Url, -Proto and -Host.",
     )
     hostProxy: str = key(
         BASE_URL,

@@ -14,7 +14,6 @@ from collections import deque
 from typing import Any, TypeVar
 
 import attrs
-from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -63,7 +62,7 @@ class Limits:
 
 
 @implementer(IJobQueue)
-class JobQueue(Service):
+class JobQueue:
     """See L{IJobQueue}."""
 
     def __init__(
@@ -148,10 +147,16 @@ class JobQueue(Service):
         """
         job = active.job
         if await inThread(self._reactor, self._spool.hasResult, job.id):
-            result = await inThread(self._reactor, self._spool.result, job.id)
-            self._hasResult(result, active)
-            return
-        if begun or job.state is State.STARTED:
+            try:
+                result = await inThread(self._reactor, self._spool.result, job.id)
+            except Exception as error:  # whatever a broken file may cause
+                text = (
+                    f"the server was restarted, and the job's result is broken: {error}"
+                )
+            else:
+                self._hasResult(result, active)
+                return
+        elif begun or job.state is State.STARTED:
             text = "the server was restarted while the job ran"
         else:
             text = (
@@ -339,17 +344,20 @@ class JobQueue(Service):
     def position(self, jobId: str) -> int | None:
         """See L{IJobQueue}."""
         active = self._active.get(jobId)
-        if active is None or active not in self._waiting:
+        if active is None or active.job.state is not State.ACCEPTED:
             return None
-        return self._waiting.index(active) + 1
+        # Who has a slot waits for its process, before all others.
+        begun = sum(each.job.state is State.ACCEPTED for each in self._running)
+        return begun + self._waiting.index(active) + 1 if active in self._waiting else 1
 
     # Dispatch
 
     def _enqueue(self, active: ActiveJob) -> None:
         self._waiting.append(active)
         if self._limits.wait:
+            left = active.job.created + self._limits.wait - self._reactor.seconds()
             active.timer = self._reactor.callLater(
-                self._limits.wait, self._waitedTooLong, active
+                max(0.0, left), self._waitedTooLong, active
             )
 
     def _forget(self, active: ActiveJob) -> None:
@@ -358,6 +366,8 @@ class JobQueue(Service):
 
     def _waitedTooLong(self, active: ActiveJob) -> None:
         self._forget(active)
+        if active.execution is not None:  # there was a slot, but no fork server
+            active.execution.cancel()
         text = f"no process was free for it within {self._limits.wait:g} s"
         self._finish(active, State.FAILED, (Fault("ServerBusy", text),))
 
@@ -371,7 +381,6 @@ class JobQueue(Service):
         self._dispatching = False
 
     def _begin(self, active: ActiveJob) -> None:
-        active.cancelTimer()
         self._running.add(active)
         directory = self._spool.directory(active.job.id)
         active.execution = self._executor.execute(directory, active)
@@ -394,6 +403,7 @@ class JobQueue(Service):
         if active.job.state is not State.ACCEPTED or self._stopping:
             return  # its worker is being ended
         self._advance(active, State.STARTED, pid=pid)
+        active.cancelTimer()
         active.timer = self._reactor.callLater(
             active.job.timeout or self._limits.timeout, self._timeOut, active
         )
@@ -448,7 +458,9 @@ class JobQueue(Service):
     def _hasExited(self, exit: Any, active: ActiveJob) -> None:
         # Only now is the slot free: slots are counted from live processes.
         self._running.discard(active)
-        if exit.status != 0:  # a worker that ends well has tidied up itself
+        if active.removed:
+            self._keep(inThread(self._reactor, self._spool.remove, active.job.id))
+        elif exit.status != 0:  # a worker that ends well has tidied up itself
             self._keep(inThread(self._reactor, self._spool.tidy, active.job.id))
         self._dispatch()
 
@@ -522,6 +534,11 @@ class JobQueue(Service):
 
     async def _remove(self, jobId: str) -> None:
         await self._store.remove(jobId)
+        for active in self._running:
+            if active.job.id == jobId:
+                # Its processes may still write: the directory goes after them.
+                active.removed = True
+                return
         await inThread(self._reactor, self._spool.remove, jobId)
 
     def _keep(self, d: Deferred[T]) -> Deferred[T | None]:

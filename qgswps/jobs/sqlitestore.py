@@ -207,7 +207,7 @@ class SQLiteStore:
             rows = self._execute(
                 "SELECT record, percent, message FROM job"
                 f" WHERE {' AND '.join(conditions)}"
-                " ORDER BY created DESC LIMIT ? OFFSET ?",
+                " ORDER BY created DESC, id DESC LIMIT ? OFFSET ?",
                 *arguments,
                 -1 if limit is None else limit,
                 offset,

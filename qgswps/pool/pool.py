@@ -7,6 +7,7 @@ current one and swaps when it is ready.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from collections.abc import Mapping
@@ -44,6 +45,14 @@ LONGEST_DELAY = 30.0
 
 #: How many projects are looked into side by side.
 SUMMARIES = 2
+
+
+def _discard(folder: str, *prefixes: str) -> None:
+    """Remove the files of a folder whose names begin so."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir(folder):
+            if name.startswith(prefixes):
+                os.unlink(os.path.join(folder, name))
 
 
 @implementer(IExecutor, ICatalogue)
@@ -96,6 +105,8 @@ class ProcessPool(Service):
     def startService(self) -> None:
         """Start the first fork server."""
         super().startService()
+        # What an earlier run, which was killed, has left behind.
+        _discard(self._directory, "generation-", "summary-")
         self._spawn()
 
     def stopService(self) -> Deferred[None]:
@@ -146,7 +157,7 @@ class ProcessPool(Service):
             self._spawnLater(self._lastFailure)
             return
         self._servers.add(server)
-        server.ended.addCallback(self._ended, server)
+        server.ended.addCallback(self._ended, server, os.path.basename(prefix))
         ready.addCallback(self._load, settings.catalogue)
         ready.addCallbacks(
             self._swap, self._unusable, callbackArgs=(server,), errbackArgs=(server,)
@@ -182,12 +193,17 @@ class ProcessPool(Service):
 
     def _unusable(self, reason: Failure, server: ForkServer) -> None:
         self._lastFailure = str(reason.value)
+        if server.state is State.DEAD:
+            return  # and its catalogue with it; that was logged already
         if not reason.check(ForkServerFailed):
             log.failure("a fork server can't be used", reason)
             server.stop()
 
-    def _ended(self, why: ForkServerFailed, server: ForkServer) -> ForkServerFailed:
+    def _ended(
+        self, why: ForkServerFailed, server: ForkServer, prefix: str
+    ) -> ForkServerFailed:
         self._servers.discard(server)
+        _discard(self._directory, f"{prefix}.")
         if self._current is server:
             self._current = None
             if server.proven:

@@ -7,7 +7,10 @@ from urllib.parse import quote, urlencode
 
 from twisted.web.http import Request
 
-_HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
+_HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+_URL = re.compile(
+    rf"(https?)://({_HOST.pattern})(/[^\s\"<>?#]*)?(?:[?#].*)?", re.IGNORECASE
+)
 
 
 class Addresses:
@@ -28,14 +31,14 @@ class Addresses:
         if self.configured:
             return self.configured
         if self.behindProxy:
-            forwarded = request.getHeader("X-Forwarded-Url")
-            if forwarded:
-                return forwarded.split("?")[0].rstrip("/") + "/"
+            url = _URL.fullmatch(request.getHeader("X-Forwarded-Url") or "")
+            if url is not None:
+                scheme, host, path = url.groups("")
+                return f"{scheme.lower()}://{host}{path.rstrip('/')}/"
         scheme = "https" if request.isSecure() else "http"
         host = request.getHeader("Host") or ""
         if self.behindProxy:
-            scheme = request.getHeader("X-Forwarded-Proto") or scheme
-            host = request.getHeader("X-Forwarded-Host") or host
+            scheme, host = _forwarded(request, scheme, host)
         if not _HOST.fullmatch(host):
             address = request.getHost()
             name = getattr(address, "host", "localhost")
@@ -89,3 +92,32 @@ class Addresses:
         @param path: relative to the job's outputs.
         """
         return f"{base}jobs/{jobId}/files/{quote(path)}"
+
+
+def _forwarded(request: Request, scheme: str, host: str) -> tuple[str, str]:
+    """
+    The scheme and the host that the client has used, as its proxies tell.
+
+    Of several proxies the first one counts, and X-Forwarded-* more than
+    Forwarded (RFC 7239), which a proxy that does not know it lets pass.
+
+    @param scheme: what it is if they don't tell, or nothing that makes sense.
+    @param host: likewise.
+    """
+    pairs = {}
+    for pair in _first(request, "Forwarded").split(";"):
+        name, _, value = pair.partition("=")
+        pairs[name.strip().lower()] = value.strip().strip('"')
+    for given in (pairs.get("proto", ""), _first(request, "X-Forwarded-Proto")):
+        if given.lower() in ("http", "https"):
+            scheme = given.lower()
+    for given in (pairs.get("host", ""), _first(request, "X-Forwarded-Host")):
+        if _HOST.fullmatch(given):
+            host = given
+    return scheme, host
+
+
+def _first(request: Request, header: str) -> str:
+    """The first element of a header that is a list."""
+    values = request.requestHeaders.getRawHeaders(header) or [""]
+    return str(values[0]).partition(",")[0].strip()

@@ -24,6 +24,9 @@ from qgswps.journal import Logger
 
 log = Logger()
 
+#: The headers that scripts of other origins may read, beside the simple ones.
+_EXPOSED = "X-Job-Realm, Retry-After"
+
 
 @attrs.frozen
 class Response:
@@ -151,6 +154,7 @@ class Deferral:
             headers["Content-Length"] = str(size)
         if self._crossOrigin:
             headers["Access-Control-Allow-Origin"] = "*"
+            headers["Access-Control-Expose-Headers"] = _EXPOSED
         for name, value in headers.items():
             request.setHeader(name, value)
         if file is not None and request.method != b"HEAD":

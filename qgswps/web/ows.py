@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet.defer import CancelledError
 from twisted.web.http import Request
 
-from qgswps.errors import OWSError, failure
+from qgswps.errors import OWSError, busy, failure
 from qgswps.interfaces import ICatalogue, IJobQueue
 from qgswps.jobs.queue import TIMEOUT
 from qgswps.jobs.spool import OUTPUTS, Spool
@@ -35,7 +35,7 @@ from qgswps.ows.service import ServiceIdentification
 from qgswps.ows.wps100 import documents, requests
 from qgswps.projects import Projects
 from qgswps.threads import inThread
-from qgswps.web.access import HEADER, JobAccess
+from qgswps.web.access import HEADER, JobAccess, elsewhere, fromSpool
 from qgswps.web.addresses import Addresses
 from qgswps.web.deferral import Deferral, Response
 
@@ -51,6 +51,19 @@ _KEPT = 8
 def exceptionReport(error: OWSError) -> Response:
     """What is wrong, as an ExceptionReport."""
     return Response(documents.exceptionReport(error), XML, error.status)
+
+
+def refusal(job: Job) -> OWSError | None:
+    """
+    What a client that waits for a job is told in place of a document: the time
+    to run, or to wait in the queue, was over.
+    """
+    for fault in job.faults[:1]:
+        if fault.locator == TIMEOUT:
+            return OWSError(job.faults, 504)
+        if fault.code == "ServerBusy":
+            return busy(fault.text)
+    return None
 
 
 class OWSEndpoint:
@@ -138,7 +151,7 @@ class OWSEndpoint:
 
     async def _describeProcess(self, operation: DescribeProcess) -> bytes:
         processes = self._catalogue.processes()
-        if [i.lower() for i in operation.identifiers] == ["all"]:
+        if operation.all:
             descriptions = list(processes.values())
         else:
             descriptions = [self._process(i) for i in operation.identifiers]
@@ -176,36 +189,52 @@ class OWSEndpoint:
         except CancelledError:
             self._queue.dismiss(job.id, "the client went away")
             raise
-        if job.faults and job.faults[0].locator == TIMEOUT:
-            raise OWSError(job.faults, 504)
-        if job.faults and job.faults[0].code == "ServerBusy":
-            raise OWSError(job.faults, retryAfter=10)
+        refused = refusal(job)
+        if refused is not None:
+            raise refused
         if request.raw:
             return await self._raw(job, request)
         return await self._document(job, request, base)
 
     async def _getResults(self, request: Request, jobId: str, base: str) -> Response:
         job = await self._access.job(request, jobId)
-        task = await inThread(self._reactor, self._spool.task, jobId)
-        return await self._document(job, task.request, base)
+        if self._access.isLocal(job):
+            task = await fromSpool(self._reactor, job, self._spool.task)
+            return await self._document(job, task.request, base)
+        if job.state is State.SUCCEEDED:
+            raise elsewhere(job)
+        # The record says all there is to say.
+        asked = ExecuteRequest(
+            job.processId, asynchronous=True, status=True, map=job.map
+        )
+        return await self._document(job, asked, base)
 
     async def _result(self, job: Job) -> Result:
         if job.state is not State.SUCCEEDED:
             return Result()
-        return await inThread(self._reactor, self._spool.result, job.id)
+        return await fromSpool(self._reactor, job, self._spool.result)
+
+    def _description(self, job: Job) -> ProcessDescription:
+        """The process of a job, or what the record says of it."""
+        try:
+            known = self._catalogue.processes().get(job.processId)
+        except OWSError:  # QGIS is not ready, but the results are
+            known = None
+        # It may be withdrawn, its results are not.
+        return known or ProcessDescription(
+            job.processId, job.processTitle, job.processVersion
+        )
 
     async def _document(self, job: Job, request: ExecuteRequest, base: str) -> Response:
         """The ExecuteResponse of a job as it is now."""
-        description = self._catalogue.processes().get(job.processId)
-        if description is None:  # it was withdrawn, its results were not
-            description = ProcessDescription(job.processId, job.processTitle)
+        description = self._description(job)
         result = await self._result(job)
         contents: dict[str, bytes] = {}
         for identifier in documents.embedded(request, result):
             value = result.outputs[identifier]
             assert isinstance(value, FileValue)
-            contents[identifier] = await inThread(
-                self._reactor, self._spool.read, job.id, value.path
+            contents[identifier] = await fromSpool(
+                self._reactor, job, self._spool.read, value.path
             )
 
         def make() -> bytes:

@@ -95,8 +95,12 @@ def jobs(
     return page("Jobs", body + "</p>", refresh=not turned.get("newer"))
 
 
-def job(record: Mapping[str, Any], ended: bool) -> Response:
-    """One job."""
+def job(record: Mapping[str, Any], ended: bool, files: Mapping[str, str]) -> Response:
+    """
+    One job.
+
+    @param files: what it has made: names and URLs.
+    """
     rows = []
     for name, value in record.items():
         if value is None or name == "percent_done":
@@ -104,7 +108,9 @@ def job(record: Mapping[str, Any], ended: bool) -> Response:
         text = str(value)
         shown = link(text, text) if text.startswith("http") else escape(text)
         rows.append(_row((escape(name), shown)))
-    table = "<table>\n" + "\n".join(rows) + "\n</table>"
-    return page(
-        f"Job {record['uuid']}", f"<p>{_bar(record)}</p>\n{table}", refresh=not ended
-    )
+    links = [link(url, name) for name, url in files.items()]
+    links.append(link(record["log_url"], "Log"))
+    body = f"<p>{_bar(record)}</p>\n<ul>\n"
+    body += "".join(f"<li>{each}</li>\n" for each in links)
+    body += "</ul>\n<table>\n" + "\n".join(rows) + "\n</table>"
+    return page(f"Job {record['uuid']}", body, refresh=not ended)

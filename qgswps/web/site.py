@@ -30,6 +30,9 @@ from qgswps.web.files import FilesEndpoint
 from qgswps.web.ows import OWSEndpoint
 from qgswps.web.status import StatusEndpoint
 
+#: The record of the job that a request names.
+LookUp = Callable[[Request, str], Awaitable[Job]]
+
 #: Answers a request that is about a job; given what of the path is left.
 JobHandler = Callable[[Request, Job, str], Awaitable[Response]]
 
@@ -59,17 +62,18 @@ class JobRoutes(Resource):
 
     def __init__(
         self,
-        access: JobAccess,
+        lookUp: LookUp,
         routes: Mapping[str, Mapping[bytes, JobHandler]],
         crossOrigin: bool,
         index: Handler | None = None,
     ) -> None:
         """
+        @param lookUp: a method of L{JobAccess}.
         @param index: answers the folder itself.
         """
         super().__init__()
         self.routes = routes
-        self._access = access
+        self._lookUp = lookUp
         self._crossOrigin = crossOrigin
         self._index = index
 
@@ -92,7 +96,7 @@ class JobRoutes(Resource):
 
     def _guarded(self, handler: JobHandler, jobId: str, path: str) -> Handler:
         async def answer(request: Request) -> Response:
-            job = await self._access.job(request, jobId)
+            job = await self._lookUp(request, jobId)
             return await handler(request, job, path)
 
         return answer
@@ -147,9 +151,10 @@ class Root(Resource):
         }
         self.putChild(b"ows", self._ows)
         self.putChild(
-            b"status", JobRoutes(access, statusRoutes, crossOrigin, status.listJobs)
+            b"status",
+            JobRoutes(access.job, statusRoutes, crossOrigin, status.listJobs),
         )
-        self.putChild(b"jobs", JobRoutes(access, jobRoutes, crossOrigin))
+        self.putChild(b"jobs", JobRoutes(access.localJob, jobRoutes, crossOrigin))
 
     def getChild(self, name: bytes, request: Request) -> IResource:
         if name:

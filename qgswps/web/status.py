@@ -13,17 +13,18 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
+import attrs
 from twisted.web.http import Request
 
 from qgswps import codec
-from qgswps.errors import OWSError, invalid
+from qgswps.errors import invalid
 from qgswps.interfaces import IJobQueue
 from qgswps.jobs.spool import Spool
 from qgswps.model import ExecuteRequest, Job, State
 from qgswps.ows import kvp
 from qgswps.threads import inThread
 from qgswps.web import pages
-from qgswps.web.access import JobAccess, Page
+from qgswps.web.access import JobAccess, Page, elsewhere, fromSpool
 from qgswps.web.addresses import Addresses
 from qgswps.web.deferral import Response, jsonResponse
 
@@ -45,8 +46,6 @@ _NAMES = {
 #: How many jobs a page holds, if the client does not say, and at most.
 PAGE = 100
 LONGEST_PAGE = 1000
-
-_PROTOCOLS = {"wps-1.0.0": "wps-1.0.0"}
 
 
 def time(seconds: float | None) -> str | None:
@@ -162,55 +161,64 @@ class StatusEndpoint:
         base = self._addresses.base(request)
         query = kvp.parseQuery(request.uri.partition(b"?")[2])
         page = readPage(query)
-        jobs = await self._access.jobs(request, page)
+        jobs, more = await self._access.jobs(request, page)
         records = [self._record(job, base) for job in jobs]
         if wantsHTML(request):
-            return pages.jobs(records, _turned(page, len(jobs)))
-        return jsonResponse({"status": records})
+            return _varied(pages.jobs(records, _turned(page, more)))
+        return _varied(jsonResponse({"status": records}))
 
     async def showJob(self, request: Request, job: Job) -> Response:
         """One job, or the request that made it."""
         base = self._addresses.base(request)
         query = kvp.parseQuery(request.uri.partition(b"?")[2])
         if query.get("key") == "request":
-            task = await inThread(self._reactor, self._spool.task, job.id)
+            self._access.requireLocal(job)
+            task = await fromSpool(self._reactor, job, self._spool.task)
             return _request(task.request)
         found = self._record(job, base)
+        files = None
+        if job.state is State.SUCCEEDED and self._access.isLocal(job):
+            files = await inThread(self._reactor, self._spool.outputFiles, job.id)
         if wantsHTML(request):
-            return pages.job(found, job.state.terminal)
-        if job.state is State.SUCCEEDED:
-            found["output_files"] = await inThread(
-                self._reactor, self._spool.outputFiles, job.id
-            )
-        return jsonResponse({"status": found})
+            links = {
+                name: self._addresses.file(base, job.id, name)
+                for name, size in files or ()
+            }
+            return _varied(pages.job(found, job.state.terminal, links))
+        if files is not None:
+            found["output_files"] = files
+        return _varied(jsonResponse({"status": found}))
 
     async def dismissJob(self, request: Request, job: Job) -> Response:
         """End a job that waits or runs; remove one that has ended."""
+        self._access.requireLocal(job)
         if job.state.terminal:
             await self._queue.remove(job.id)
         else:
             dismissed = await self._queue.dismiss(job.id, "dismissed by the client")
             if dismissed is None or not dismissed.state.terminal:
-                raise _elsewhere(job)
+                raise elsewhere(job)
             job = dismissed
         return jsonResponse(
             {"status": self._record(job, self._addresses.base(request))}
         )
 
     def _record(self, job: Job, base: str) -> dict[str, Any]:
+        if not self._access.realms:  # it may be left from when they were on
+            job = attrs.evolve(job, realm=None)
         return record(job, base, self._queue.position(job.id))
 
 
-def _elsewhere(job: Job) -> OWSError:
-    text = f"the job {job.id} is in the hands of another server"
-    return OWSError(invalid("uuid", text).faults, 409)
+def _varied(response: Response) -> Response:
+    """One that would be another for another Accept."""
+    return attrs.evolve(response, headers={**response.headers, "Vary": "Accept"})
 
 
 def _request(request: ExecuteRequest) -> Response:
     return jsonResponse({"request": json.loads(codec.dumps(request))})
 
 
-def _turned(page: Page, count: int) -> dict[str, str | None]:
+def _turned(page: Page, more: bool) -> dict[str, str | None]:
     """The queries of the pages before and after."""
 
     def query(offset: int) -> str:
@@ -223,5 +231,5 @@ def _turned(page: Page, count: int) -> dict[str, str | None]:
 
     return {
         "newer": query(max(0, page.offset - page.limit)) if page.offset else None,
-        "older": query(page.offset + page.limit) if count == page.limit else None,
+        "older": query(page.offset + page.limit) if more else None,
     }

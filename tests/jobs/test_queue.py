@@ -528,10 +528,14 @@ class ExpiryTests(StartedTestCase):
     def test_everyEnd(self) -> None:
         """Jobs that failed or were dismissed expire as well."""
         self.start()[1].end(LOST)
-        self.queue.dismiss(self.submit().id, "enough")
+        stubborn, execution = self.start()
+        self.queue.dismiss(stubborn.id, "enough")
         for _ in range(17):
             self.reactor.advance(60)
-        self.assertEqual((self.store.jobs, self.spool.jobIds()), ({}, []))
+        # A worker that does not end may still write: the directory follows it.
+        self.assertEqual((self.store.jobs, self.spool.jobIds()), ({}, [stubborn.id]))
+        execution.end(LOST)
+        self.assertEqual(self.spool.jobIds(), [])
 
 
 class RecoveryTests(QueueTestCase):
@@ -715,6 +719,20 @@ class DirectoryKnowsMoreTests(RecoveryTests):
         self.assertState(done, State.SUCCEEDED)
         self.assertState(failed, State.FAILED, "the moon is in the way")
 
+    def test_broken(self) -> None:
+        """A result that was cut off costs its job, and no other."""
+        jobs = [self.leave(name, state=State.STARTED) for name in ("cut", "empty")]
+        waiting = self.leave("waiting", asynchronous=True)
+        for job, content in zip(jobs, ('{"outputs": ', ""), strict=True):
+            directory = self.spool.directory(job.id)
+            with open(os.path.join(directory, "result.json"), "w") as file:
+                file.write(content)
+        self.recover()
+        for job in jobs:
+            self.assertState(job, State.FAILED, "result is broken")
+        self.execution(waiting).end(DONE)
+        self.assertState(waiting, State.SUCCEEDED)
+
 
 class WaitTests(StartedTestCase):
     """The time in the queue has a limit of its own."""
@@ -735,6 +753,14 @@ class WaitTests(StartedTestCase):
         execution.end(DONE)
         self.assertState(running, State.SUCCEEDED)
         self.assertEqual(len(self.executor.executions), 1)
+
+    def test_noForkServer(self) -> None:
+        """A slot is no process: it counts as waiting as well."""
+        job = self.submit()
+        self.assertEqual(self.queue.position(job.id), 1)
+        self.reactor.advance(30)
+        self.assertState(job, State.FAILED, "no process was free")
+        self.assertEqual(self.execution(job).cancelled, 1)
 
     def test_inTime(self) -> None:
         """The limit is for the queue alone."""
@@ -761,6 +787,9 @@ class PositionTests(StartedTestCase):
         jobs = (running, first, second)
         self.assertEqual([self.queue.position(j.id) for j in jobs], [None, 1, 2])
         execution.end(DONE)
+        # There is a slot for it, but no process yet.
+        self.assertEqual([self.queue.position(j.id) for j in jobs], [None, 1, 2])
+        self.execution(first).observer.started(5)
         self.assertEqual([self.queue.position(j.id) for j in jobs], [None, None, 1])
         self.assertIsNone(self.queue.position("unknown"))
 

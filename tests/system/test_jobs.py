@@ -188,6 +188,19 @@ class RedisTests(unittest.TestCase):
             two.start()
             self.assertEqual(state(), "STARTED_STATUS", "it is the other's")
             self.assertEqual(two.request("DELETE", f"status/{long}").status, 409)
+            # Its files are where it ran, and that is said.
+            for path in (
+                f"jobs/{short}/files",
+                f"jobs/{short}/log",
+                f"ows/?service=WPS&request=GetResults&uuid={short}",
+            ):
+                answer = two.get(path)
+                self.assertEqual(answer.status, 409)
+                self.assertIn("another server", answer.text)
+            self.assertIn(
+                "ProcessStarted",
+                two.get(f"ows/?service=WPS&request=GetResults&uuid={long}").text,
+            )
             one.kill()
             one.start()
             one.waitUntil(lambda: state() == "ERROR_STATUS", "it was not recovered")

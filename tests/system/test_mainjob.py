@@ -201,6 +201,14 @@ class BufferTests(unittest.TestCase):
         found: bytes = self.server.waitUntil(succeeded, "the job does not end")
         return found
 
+    def smallLayer(self) -> tuple[str, int]:
+        """A layer with one small country, as a URL is short, and its place."""
+        layer = json.loads(self.countries)
+        sizes = [len(json.dumps(each["geometry"])) for each in layer["features"]]
+        smallest = sizes.index(min(sizes))
+        layer["features"] = [layer["features"][smallest]]
+        return json.dumps(layer), smallest
+
     parameters = literal("DISTANCE", "0.5") + literal("SEGMENTS", "3")
 
     def inlineInputs(self) -> str:
@@ -228,18 +236,26 @@ class BufferTests(unittest.TestCase):
         self.assertFeatures(self.embedded(self.ended(answer.body)))
 
     def test_kvpInline(self) -> None:
-        """The layer in the URL: a small country, as a URL is short."""
-        layer = json.loads(self.countries)
-        sizes = [len(json.dumps(each["geometry"])) for each in layer["features"]]
-        smallest = sizes.index(min(sizes))
-        layer["features"] = [layer["features"][smallest]]
+        """The layer in the URL."""
+        layer, smallest = self.smallLayer()
         answer = self.server.execute(
             "native:buffer",
-            {"INPUT": json.dumps(layer), "DISTANCE": 0.5, "SEGMENTS": 3},
+            {"INPUT": layer, "DISTANCE": 0.5, "SEGMENTS": 3},
             rawdataoutput="OUTPUT",
         )
         self.assertEqual(answer.status, 200, answer.body[:500])
         (found,) = oracle.features(answer.body)
+        self.assertSameGeometry(found, self.expected[smallest])
+
+    def test_kvpInlineAsynchronous(self) -> None:
+        """The same, looked after later."""
+        layer, smallest = self.smallLayer()
+        answer = self.server.execute(
+            "native:buffer",
+            {"INPUT": layer, "DISTANCE": 0.5, "SEGMENTS": 3},
+            storeExecuteResponse="true",
+        )
+        (found,) = oracle.features(self.embedded(self.ended(answer.body)))
         self.assertSameGeometry(found, self.expected[smallest])
 
     def test_postByMap(self) -> None:

@@ -113,6 +113,8 @@ class RealmTests(SiteTestCase):
         ):
             listed = json.loads(self.asked("/status/", realm=realm).read())["status"]
             self.assertEqual([job["uuid"] for job in listed], expected, realm)
+            for job in listed:
+                self.assertEqual(job["realm"], self.store.jobs[job["uuid"]].realm)
 
     def test_newRealm(self) -> None:
         """Execute tells the realm, the caller's or a new one each time."""
@@ -152,3 +154,11 @@ class OpenTests(SiteTestCase):
         response = self.successResultOf(exchange.finished)
         self.assertIsNone(response.getheader(HEADER))
         self.assertEqual({job.realm for job in self.store.jobs.values()}, {None})
+
+    def test_left(self) -> None:
+        """So it is with the secret of a job from when there were realms."""
+        self.keep(makeJob("j", realm="mine"))
+        self.assertIsNone(self.json("/status/j")["status"]["realm"])
+        [listed] = self.json("/status/")["status"]
+        self.assertIsNone(listed["realm"])
+        self.assertNotIn(b"mine", self.ask("/status/j", Accept="text/html").read())

@@ -78,8 +78,58 @@ class BaseTests(SynchronousTestCase):
                 "https://b/wps/",
             ),
             ({"X-Forwarded-Url": "https://b/wps"}, "https://b/wps/"),
+            ({"X-Forwarded-Url": "HTTP://b:81?a/b"}, "http://b:81/"),
+            ({"X-Forwarded-Url": "https://[::1]/#a"}, "https://[::1]/"),
+            # Of several proxies the first counts.
+            (
+                {
+                    "X-Forwarded-Proto": "HTTPS, http",
+                    "X-Forwarded-Host": "a, b",
+                },
+                "https://a/",
+            ),
         ]:
-            self.assertEqual(addresses.base(request(headers)), expected)
+            self.assertEqual(addresses.base(request(headers)), expected, headers)
+
+    def test_ignored(self) -> None:
+        """What makes no sense is as if it was not there."""
+        addresses = Addresses(behindProxy=True)
+        for name, value in [
+            ("X-Forwarded-Proto", "javascript"),
+            ("X-Forwarded-Proto", ""),
+            ("X-Forwarded-Host", 'x"><script>'),
+            ("X-Forwarded-Host", ""),
+            ("X-Forwarded-Url", "javascript:alert(1)"),
+            ("X-Forwarded-Url", "ftp://b/"),
+            ("X-Forwarded-Url", "//b/"),
+            ("X-Forwarded-Url", "/wps"),
+            ("X-Forwarded-Url", "https:///wps"),
+            ("X-Forwarded-Url", "https://[b/wps"),
+            ("X-Forwarded-Url", "https://user@b/wps"),
+            ("X-Forwarded-Url", 'https://b/"><script>'),
+            ("Forwarded", "proto=javascript;host=a/b"),
+            ("Forwarded", "for=10.0.0.2;;nothing, proto=https;host=b"),
+        ]:
+            made = request({"Host": "a", name: value})
+            self.assertEqual(addresses.base(made), "http://a/", (name, value))
+
+    def test_forwarded(self) -> None:
+        """The standard's header (RFC 7239), less than those of habit."""
+        addresses = Addresses(behindProxy=True)
+        for headers, expected in [
+            ({"Forwarded": "proto=https;host=b"}, "https://b/"),
+            ({"Forwarded": 'for=c; Host="b:81" ;PROTO=HTTPS'}, "https://b:81/"),
+            ({"Forwarded": 'host="[::1]:81"'}, "http://[::1]:81/"),
+            ({"Forwarded": "host=b;proto=https, host=c;proto=http"}, "https://b/"),
+            ({"Forwarded": "host=b", **FORWARDED}, "https://maps.example.org/"),
+        ]:
+            made = request({"Host": "a", **headers})
+            self.assertEqual(addresses.base(made), expected, headers)
+        twice = request({"Forwarded": "host=b"})
+        twice.requestHeaders.addRawHeader("Forwarded", "host=c")
+        self.assertEqual(addresses.base(twice), "http://b/")
+        believing = Addresses().base(request({"Host": "a", "Forwarded": "host=b"}))
+        self.assertEqual(believing, "http://a/")
 
     def test_configured(self) -> None:
         """What is configured goes before all else."""

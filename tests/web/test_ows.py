@@ -12,7 +12,7 @@ from lxml import etree
 from twisted.python.filepath import FilePath
 
 from qgswps import codec
-from qgswps.errors import Fault
+from qgswps.errors import Fault, busy
 from qgswps.model import (
     FileValue,
     Format,
@@ -24,8 +24,8 @@ from qgswps.model import (
     State,
 )
 from qgswps.pool.exits import Exit, WorkerLost
-from qgswps.web.ows import XML
-from tests.fakes import Exchange, FakeExecution
+from qgswps.web.ows import XML, refusal
+from tests.fakes import Exchange, FakeExecution, makeJob
 from tests.web.test_site import ECHO, SiteTestCase
 
 NS = {
@@ -125,7 +125,7 @@ class DescriptionTests(OWSTestCase):
 
     def test_describe(self) -> None:
         """Processes are described by name, or all."""
-        for identifier in ("test:echo", "all", "ALL"):
+        for identifier in ("test:echo", "all", "ALL", "other,all"):
             path = self.query("DescribeProcess", identifier=identifier)
             document = self.xml(self.ask(path))
             self.assertEqual(
@@ -226,6 +226,30 @@ class ExecuteTests(OWSTestCase):
         document = self.xml(self.ask(self.query("GetResults", uuid=job)))
         self.assertEqual(self.text(document, "//wps:LiteralData"), "b")
 
+    def test_notReady(self) -> None:
+        """Results are told while QGIS starts again."""
+        exchange, execution = self.execute(storeExecuteResponse="true")
+        self.document(exchange)
+        self.succeed(execution, OUT=LiteralValue("b"))
+        self.catalogue.published = {}
+        [job] = self.store.jobs
+        document = self.xml(self.ask(self.query("GetResults", uuid=job)))
+        self.assertEqual(self.text(document, "//wps:LiteralData"), "b")
+        self.assertEqual(self.text(document, "//wps:Process/ows:Title"), "Echo")
+
+    def test_removed(self) -> None:
+        """A job whose files go while it is asked for is not there any more."""
+        exchange, execution = self.execute(storeExecuteResponse="true")
+        self.document(exchange)
+        self.succeedWithFile(execution, b"{}")
+        [job] = self.store.jobs
+        path = self.query("GetResults", uuid=job)
+        directory = FilePath(execution.directory)
+        for name in ("outputs/a.geojson", "result.json", "task.json"):
+            directory.preauthChild(name).remove()
+            text = self.refused(path, 404, "InvalidParameterValue", "uuid")
+            self.assertIn(job, text)
+
     def test_reference(self) -> None:
         """A file by reference can be fetched from where the answer says."""
         exchange, execution = self.execute(ResponseDocument="FILE=@asReference=true")
@@ -280,6 +304,20 @@ class ExecuteTests(OWSTestCase):
         [exception] = document
         self.assertIn("TimeOut", self.text(exception, "ows:ExceptionText"))
 
+    def test_refusal(self) -> None:
+        """Only what is not the process's own failure is an exception."""
+        for fault, status, retryAfter in [
+            (Fault("NoApplicableCode", "TimeOut", "timeout"), 504, None),
+            (Fault("ServerBusy", "no place"), 503, busy("").retryAfter),
+        ]:
+            error = refusal(makeJob(state=State.FAILED, faults=(fault,)))
+            assert error is not None
+            self.assertEqual(error.faults, (fault,))
+            self.assertEqual((error.status, error.retryAfter), (status, retryAfter))
+        for faults in ((), (Fault("NoApplicableCode", "it broke"),)):
+            job = makeJob(state=State.FAILED, faults=faults)
+            self.assertIsNone(refusal(job))
+
     def test_disconnect(self) -> None:
         """A client that goes away has its job dismissed."""
         exchange, execution = self.execute()
@@ -320,3 +358,52 @@ class ExecuteTests(OWSTestCase):
         self.assertIsNotNone(self.ask(path).getheader("Retry-After"))
         for exchange in waiting:
             exchange.disconnect()
+
+
+class ElsewhereTests(OWSTestCase):
+    """Jobs of another server that has the same store."""
+
+    instance = "here"
+
+    def test_ended(self) -> None:
+        """What a job has made is where it ran."""
+        self.store.jobs["j"] = makeJob("j", server="there", state=State.SUCCEEDED)
+        path = self.query("GetResults", uuid="j")
+        text = self.refused(path, 409, "InvalidParameterValue", "uuid")
+        self.assertIn("another server", text)
+
+    def test_others(self) -> None:
+        """The record alone tells of a job that has made nothing."""
+        fault = Fault("NoApplicableCode", "it broke")
+        for state, element in [
+            (State.ACCEPTED, "ProcessAccepted"),
+            (State.STARTED, "ProcessStarted"),
+            (State.FAILED, "ProcessFailed"),
+            (State.DISMISSED, "ProcessFailed"),
+        ]:
+            faults = (fault,) if state is State.FAILED else ()
+            self.store.jobs["j"] = makeJob(
+                "j",
+                server="there",
+                processId="test:echo",
+                state=state,
+                faults=faults,
+                percent=40.0,
+            )
+            document = self.xml(self.ask(self.query("GetResults", uuid="j")))
+            found = document.xpath(f"//wps:Status/wps:{element}", namespaces=NS)
+            self.assertEqual(len(found), 1, state)
+            location = self.text(document, "/*/@statusLocation")
+            self.assertTrue(location.endswith("uuid=j"), location)
+            if state is State.FAILED:
+                text = self.text(document, "//ows:ExceptionText")
+                self.assertEqual(text, "it broke")
+
+    def test_own(self) -> None:
+        """One's own are told as ever."""
+        exchange, execution = self.execute(storeExecuteResponse="true")
+        self.document(exchange)
+        self.succeed(execution, OUT=LiteralValue("b"))
+        [job] = self.store.jobs
+        document = self.xml(self.ask(self.query("GetResults", uuid=job)))
+        self.assertEqual(self.text(document, "//wps:LiteralData"), "b")

@@ -65,6 +65,8 @@ class SiteTestCase(SynchronousTestCase):
     maximumBody = 1000
     crossOrigin = False
     realms = False
+    instance = ""
+    expiring = False
 
     def setUp(self) -> None:
         self.reactor = FakeReactor()
@@ -85,7 +87,13 @@ class SiteTestCase(SynchronousTestCase):
         )
         self.successResultOf(Deferred.fromCoroutine(self.queue.recover()))
         addresses = Addresses()
-        access = JobAccess(self.store, self.realms, "admin" if self.realms else "")
+        access = JobAccess(
+            self.store,
+            self.realms,
+            "admin" if self.realms else "",
+            instance=self.instance,
+            clock=self.reactor if self.expiring else None,
+        )
         ows = OWSEndpoint(
             self.reactor,
             self.catalogue,
@@ -262,3 +270,7 @@ class CrossOriginTests(SiteTestCase):
         ):
             response = self.ask(path)
             self.assertEqual(response.getheader("Access-Control-Allow-Origin"), "*")
+            self.assertEqual(
+                response.getheader("Access-Control-Expose-Headers"),
+                "X-Job-Realm, Retry-After",
+            )

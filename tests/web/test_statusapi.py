@@ -93,7 +93,8 @@ class DismissTests(SiteTestCase):
 
     def test_all(self) -> None:
         running = [self.submit(), self.submit()]
-        self.executor.executions[0].observer.started(5)
+        for execution in self.executor.executions:
+            execution.observer.started(5)
         waiting = self.submit()
         self.assertEqual(self.json(f"/status/{waiting}")["status"]["queue_position"], 1)
         self.assertEqual(self.dismiss(waiting), "DISMISS_STATUS")
@@ -166,6 +167,33 @@ class ShowTests(SiteTestCase):
             response = self.ask("/status/", Accept=accepted)
             self.assertEqual(response.getheader("Content-Type"), "application/json")
 
+    def test_vary(self) -> None:
+        """Caches are told what the form depends on."""
+        self.keep(makeJob("j"))
+        for path in ("/status/", "/status/j"):
+            for accepted in ("text/html", "application/json"):
+                response = self.ask(path, Accept=accepted)
+                self.assertEqual(response.getheader("Vary"), "Accept")
+
+    def test_htmlLinks(self) -> None:
+        """From one job a browser gets to its files and its log."""
+        job = makeJob("j", state=State.SUCCEEDED)
+        self.keep(job, **{"a <b>.tif": b"abc", "log": b""})
+        page = self.ask("/status/j", Accept="text/html").read().decode()
+        base = "http://example.org/jobs/j"
+        for url, text in (
+            (f"{base}/files/a%20%3Cb%3E.tif", "a &lt;b&gt;.tif"),
+            (f"{base}/files/log", "log"),
+            (f"{base}/log", "Log"),
+        ):
+            self.assertIn(f'<a href="{url}">{text}</a>', page)
+
+    def test_removed(self) -> None:
+        """A job whose files go while it is asked for is not there any more."""
+        self.keep(makeJob("j"))
+        self.spool.remove("j")
+        self.assertEqual(self.ask("/status/j?key=request").status, 404)
+
     def test_htmlPages(self) -> None:
         """Pages are linked."""
         for n in range(3):
@@ -173,3 +201,77 @@ class ShowTests(SiteTestCase):
         page = self.ask("/status/?limit=1&offset=1", Accept="text/html").read()
         for query in (b"limit=1&amp;offset=0", b"limit=1&amp;offset=2"):
             self.assertIn(query, page)
+
+
+class ElsewhereTests(SiteTestCase):
+    """Jobs of another server that has the same store."""
+
+    instance = "here"
+
+    def test_files(self) -> None:
+        """What is in the other's directory can't be had here, nor removed."""
+        for state in State:
+            self.store.jobs["j"] = makeJob("j", server="there", state=state)
+            for method, path in (
+                ("GET", "/status/j?key=request"),
+                ("DELETE", "/status/j"),
+                ("GET", "/jobs/j/files"),
+                ("GET", "/jobs/j/files/a.tif"),
+                ("GET", "/jobs/j/log"),
+            ):
+                response = self.ask(path, method)
+                self.assertEqual(response.status, 409, (method, path))
+                [fault] = json.loads(response.read())["faults"]
+                self.assertEqual(fault["code"], "InvalidParameterValue")
+                self.assertEqual(fault["locator"], "uuid")
+                self.assertIn("another server", fault["text"])
+            self.assertIn("j", self.store.jobs)
+
+    def test_record(self) -> None:
+        """The record can, but for the files."""
+        job = makeJob("j", server="there", state=State.SUCCEEDED)
+        self.store.jobs["j"] = job
+        shown = self.json("/status/j")["status"]
+        self.assertEqual(shown["status"], "DONE_STATUS")
+        self.assertNotIn("output_files", shown)
+        self.assertEqual(self.ask("/status/j", Accept="text/html").status, 200)
+        self.assertEqual(len(self.json("/status/")["status"]), 1)
+
+    def test_own(self) -> None:
+        """One's own are as ever."""
+        self.keep(makeJob("j", state=State.SUCCEEDED), **{"a.tif": b"abc"})
+        for path in ("/status/j?key=request", "/jobs/j/files", "/jobs/j/log"):
+            self.assertEqual(self.ask(path).status, 200)
+        self.assertEqual(self.ask("/status/j", "DELETE").status, 200)
+
+
+class ExpiryTests(SiteTestCase):
+    """Jobs whose time is over, and that nobody has removed."""
+
+    expiring = True
+
+    def test_expired(self) -> None:
+        """They are as if they were not there, from that second on."""
+        for jobId, expires in (("a", 1010.0), ("b", 1020.0), ("c", None)):
+            job = makeJob(jobId, state=State.SUCCEEDED, expires=expires)
+            self.keep(job, x=b"")
+        paths = ("/status/a", "/status/a?key=request", "/jobs/a/files", "/jobs/a/log")
+        results = "/ows/?service=WPS&request=GetResults&uuid=a"
+        self.reactor.advance(9.5)
+        for path in paths:
+            self.assertEqual(self.ask(path).status, 200, path)
+        self.assertEqual(len(self.json("/status/")["status"]), 3)
+        self.store.jobs["a"] = makeJob("a", state=State.SUCCEEDED, expires=1010.0)
+        self.reactor.advance(0.5)
+        for path in (*paths, results):
+            self.assertEqual(self.ask(path).status, 404, path)
+        self.assertEqual(self.ask("/status/a", "DELETE").status, 404)
+        listed = self.json("/status/")["status"]
+        self.assertEqual({job["uuid"] for job in listed}, {"b", "c"})
+
+    def test_pages(self) -> None:
+        """A page that they shorten is not taken for the last."""
+        for n, expires in enumerate((None, 1.0, 1.0)):
+            self.keep(makeJob(f"j{n}", created=float(n), expires=expires))
+        page = self.ask("/status/?limit=2", Accept="text/html").read()
+        self.assertIn(b"limit=2&amp;offset=2", page)

@@ -88,12 +88,16 @@ def _seconds(locator: str, text: str | None) -> int | None:
         return None
     digits = text.strip()
     # More than nine digits are no waiting time, but could break a timer.
-    if not (digits.isascii() and digits.isdigit()) or not 0 < len(digits) < 10:
+    if (
+        not (digits.isascii() and digits.isdigit())
+        or len(digits) > 9
+        or not int(digits)
+    ):
         raise invalid(
-            locator, f"{locator} is a positive integer of seconds, not {text!r}"
+            locator,
+            f"{locator} is {text[:40]!r}: expected a whole number of seconds from 1"
+            " to 999999999",
         )
-    if int(digits) == 0:
-        raise invalid(locator, f"{locator} is greater than 0")
     return int(digits)
 
 
@@ -276,7 +280,8 @@ def _executeXML(root: etree._Element, parameters: Parameters) -> ExecuteRequest:
     )
     outputs: list[OutputRequest] = []
     asynchronous = status = lineage = raw = False
-    timeout, expire = parameters.get("timeout"), parameters.get("expire")
+    timeout = _seconds("TIMEOUT", parameters.get("timeout"))
+    expire = _seconds("EXPIRE", parameters.get("expire"))
     form = child(root, "ResponseForm")
     for part in form if form is not None else ():
         if localName(part) == "RawDataOutput":
@@ -287,8 +292,8 @@ def _executeXML(root: etree._Element, parameters: Parameters) -> ExecuteRequest:
             asynchronous = _boolean(name, attribute(part, name))
             status = _boolean("status", attribute(part, "status"))
             lineage = _boolean("lineage", attribute(part, "lineage"))
-            timeout = attribute(part, "timeout") or timeout
-            expire = attribute(part, "expire") or expire
+            timeout = _seconds("TIMEOUT", attribute(part, "timeout")) or timeout
+            expire = _seconds("EXPIRE", attribute(part, "expire")) or expire
             outputs.extend(_outputXML(item) for item in children(part, "Output"))
     if raw and child(form, "ResponseDocument") is not None:
         raise invalid(
@@ -304,8 +309,8 @@ def _executeXML(root: etree._Element, parameters: Parameters) -> ExecuteRequest:
         status=status,
         lineage=lineage,
         map=parameters.get("map"),
-        timeout=_seconds("TIMEOUT", timeout),
-        expire=_seconds("EXPIRE", expire),
+        timeout=timeout,
+        expire=expire,
     )
 
 
