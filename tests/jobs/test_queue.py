@@ -858,3 +858,27 @@ class StrayTests(QueueTestCase):
         self.recover()
         self.reactor.advance(5000)
         self.assertEqual(self.spool.jobIds(), ["new"])
+
+
+class ManyTests(StartedTestCase):
+    """What many jobs leave behind."""
+
+    capacity = 8
+    limits = Limits(waiting=300, timeout=100, expire=1000, wait=50)
+
+    def test_noTimers(self) -> None:
+        """After 64 at once and 200 in a row there is but the timer of expiry."""
+        jobs = [self.submit() for _ in range(64)]
+        while any(not self.stored(job).state.terminal for job in jobs):
+            for execution in list(self.executor.executions):
+                if not execution.exited.called:
+                    execution.observer.started(7)
+                    execution.observer.progress(50.0, "half")
+                    execution.end(DONE)
+        for _ in range(200):
+            self.start()[1].end(DONE)
+        self.assertEqual(len(self.store.jobs), 264)
+        self.assertEqual(len(self.reactor.getDelayedCalls()), 1)
+        self.reactor.advance(1000)
+        self.assertEqual((self.store.jobs, self.spool.jobIds()), ({}, []))
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
