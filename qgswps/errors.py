@@ -91,6 +91,11 @@ def busy(text: str, retryAfter: int = 10) -> OWSError:
     return OWSError(Fault("ServerBusy", text), retryAfter=retryAfter)
 
 
+def storeFailed(text: str) -> OWSError:
+    """The job store can't be reached, or could not do what was asked of it."""
+    return busy(f"the job store failed: {text}")
+
+
 def noSuchJob(jobId: str) -> OWSError:
     """A job that is not, is no longer, or is not the caller's."""
     return OWSError(

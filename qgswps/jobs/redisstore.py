@@ -44,7 +44,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from qgswps import codec
-from qgswps.errors import OWSError, StoreError, busy
+from qgswps.errors import OWSError, StoreError, storeFailed
 from qgswps.interfaces import IJobStore
 from qgswps.journal import Logger
 from qgswps.model import Job, State
@@ -562,7 +562,7 @@ class RedisStore:
             raise self._unavailable(error) from None
 
     def _unavailable(self, error: Exception) -> OWSError:
-        return _busy(self._login.hide(_textOf(Failure(error))))
+        return storeFailed(self._login.hide(_textOf(Failure(error))))
 
     def add(self, job: Job) -> Deferred[None]:
         """See L{IJobStore}."""
@@ -570,7 +570,7 @@ class RedisStore:
         async def add() -> None:
             before = repr(job.created - ABANDONED)
             if not await self._run(_ADD, job.id, before, *_fields(job)):
-                raise _busy(f"there is a job {job.id!r} already")
+                raise storeFailed(f"there is a job {job.id!r} already")
 
         return Deferred.fromCoroutine(add())
 
@@ -668,10 +668,6 @@ def _job(record: tuple[Any, Any, Any]) -> Job | None:
 
 def _textOf(reason: Failure) -> str:
     return " ".join(reason.getErrorMessage().split()).rstrip(".")
-
-
-def _busy(text: str) -> OWSError:
-    return busy(f"the job store failed: {text}")
 
 
 def makeEndpoint(

@@ -20,7 +20,7 @@ from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
 from qgswps import codec
-from qgswps.errors import OWSError, StoreError, busy
+from qgswps.errors import StoreError, storeFailed
 from qgswps.interfaces import IJobStore
 from qgswps.model import Job, State
 
@@ -116,7 +116,7 @@ class SQLiteStore:
 
     def _run(self, work: Callable[..., T], *arguments: Any) -> Deferred[T]:
         if self._threads.joined:
-            return fail(_busy("it is closed"))
+            return fail(storeFailed("it is closed"))
         d: Deferred[T] = deferToThreadPool(
             self._reactor, self._threads, work, *arguments
         )
@@ -246,9 +246,5 @@ def _job(row: tuple[bytes, float, str]) -> Job:
 
 def _unavailable(reason: Failure) -> Failure:
     if reason.check(sqlite3.Error):
-        return Failure(_busy(str(reason.value)))
+        return Failure(storeFailed(str(reason.value)))
     return reason
-
-
-def _busy(text: str) -> OWSError:
-    return busy(f"the job store failed: {text}")
