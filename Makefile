@@ -44,6 +44,8 @@ bench:
 	@tools/install test
 	@$(RUN_PYTHON) -m benchmarks.roundtrip $(ARGS)
 	@$(RUN_PYTHON) -m benchmarks.status $(ARGS)
+	@$(RUN_PYTHON) -m benchmarks.projects $(ARGS)
+	@$(RUN_PYTHON) -m benchmarks.maps $(ARGS)
 
 bareroot:
 	@tools/bareroot

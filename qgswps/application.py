@@ -26,11 +26,14 @@ from qgswps.journal import Logger
 from qgswps.kinds import SQLiteStore as SQLiteURL
 from qgswps.model import WorkerSettings
 from qgswps.ows.service import Contact, ServiceIdentification
+from qgswps.pool.maps import Limits as MapLimits
+from qgswps.pool.maps import MapWorkers
 from qgswps.pool.pool import ProcessPool
 from qgswps.projects import Projects
 from qgswps.web.access import JobAccess
 from qgswps.web.addresses import Addresses
 from qgswps.web.files import FilesEndpoint
+from qgswps.web.maps import MapsEndpoint
 from qgswps.web.ows import OWSEndpoint
 from qgswps.web.site import Root, makeSite
 from qgswps.web.status import StatusEndpoint
@@ -48,12 +51,18 @@ class Engine(Service):
     """
 
     def __init__(
-        self, reactor: Any, store: IJobStore, queue: JobQueue, pool: ProcessPool
+        self,
+        reactor: Any,
+        store: IJobStore,
+        queue: JobQueue,
+        pool: ProcessPool,
+        maps: MapWorkers | None = None,
     ) -> None:
         self._reactor = reactor
         self._store = store
         self._queue = queue
         self._pool = pool
+        self._maps = maps
         self._opening: Deferred[None] | None = None
         self._sleeping: Deferred[None] | None = None
         self._stopping = False
@@ -62,6 +71,8 @@ class Engine(Service):
         """Start QGIS, open the store, take up what was left behind."""
         super().startService()
         self._pool.startService()
+        if self._maps is not None:
+            self._maps.start()
         self._opening = Deferred.fromCoroutine(self._open())
         self._opening.addErrback(
             lambda reason: log.failure("the job store can't be used", reason)
@@ -108,7 +119,11 @@ class Engine(Service):
         if self._opening is not None:
             await self._opening
         await self._queue.stop()
+        # A process that is still being made ends with the pool.
+        mapsStopped = self._maps.stop() if self._maps is not None else None
         await self._pool.stopService()
+        if mapsStopped is not None:
+            await mapsStopped
         await self._store.close()
 
 
@@ -261,9 +276,43 @@ def build(settings: Settings, reactor: Any) -> MultiService:
         wait=settings.server.maxqueuetime,
         stopGrace=settings.server.stopGrace,
     )
-    queue = JobQueue(reactor, store, pool, spool, workdir.instance, limits)
-    projects = Projects(reactor, settings.projects.rootdir, pool)
-    addresses = Addresses(settings.server.hostProxy, settings.server.httpProxy)
+    mapsFolder = os.path.join(workdir.pool, "maps")
+    maps = None
+    if settings.maps.enabled:
+        maps = MapWorkers(
+            reactor,
+            pool,
+            mapsFolder,
+            MapLimits(
+                workers=settings.maps.workers,
+                idleTime=settings.maps.idleTime,
+                maxRequests=settings.maps.maxRequests,
+                waiting=settings.maps.maxqueuesize,
+                timeout=settings.maps.timeout,
+            ),
+        )
+    queue = JobQueue(
+        reactor,
+        store,
+        pool,
+        spool,
+        workdir.instance,
+        limits,
+        None if maps is None else maps.release,
+    )
+    projects = Projects(
+        reactor,
+        settings.projects.rootdir,
+        pool,
+        settings.schemes,
+        settings.projects.strictCheck,
+    )
+    addresses = Addresses(
+        settings.server.hostProxy,
+        settings.server.httpProxy,
+        settings.server.owsServiceURL,
+        settings.server.resultsMapURI,
+    )
     access = JobAccess(
         store,
         settings.server.enableJobRealm,
@@ -286,12 +335,23 @@ def build(settings: Settings, reactor: Any) -> MultiService:
         access,
         ows,
         StatusEndpoint(reactor, queue, access, spool, addresses),
-        FilesEndpoint(reactor, spool, addresses),
+        FilesEndpoint(reactor, spool, addresses, maps),
+        MapsEndpoint(
+            reactor,
+            maps,
+            access,
+            spool,
+            addresses,
+            settings.server.resultsMapURI,
+            projects if settings.maps.sourceProjects else None,
+            mapsFolder,
+            settings.server.maxbuffersize * 2**20,
+        ),
         settings.metadata.title,
         settings.metadata.abstract,
         settings.server.crossOrigin,
     )
-    application = Application(Engine(reactor, store, queue, pool))
+    application = Application(Engine(reactor, store, queue, pool, maps))
     site = makeSite(reactor, root)
     for endpoint in settings.server.endpoints:
         strports.service(endpoint, site, reactor=reactor).setServiceParent(application)

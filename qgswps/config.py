@@ -33,15 +33,18 @@ from qgswps.kinds import (
     BOOLEAN,
     CRS,
     ENDPOINTS,
+    HTTP_URL,
     LINES,
     LIST,
     PATH,
     PATHS,
+    PROJECTS,
     SECRET,
     STORE,
     TEXT,
     WORD,
     Kind,
+    ProjectPlace,
     RedisStore,
     SQLiteStore,
     StoreURL,
@@ -140,12 +143,16 @@ class Section:
 
     @ivar attribute: the field's name in L{Settings}.
     @ivar cls: the class of its value; None for a section of free keys.
+    @ivar kind: of the values of free keys.
+    @ivar names: a pattern for free keys, and what it stands for; None for any.
     """
 
     name: str
     attribute: str
     help: str
     cls: type | None
+    kind: Kind[Any] = TEXT
+    names: tuple[str, str] | None = None
     keys: tuple[Key, ...] = ()
 
 
@@ -172,8 +179,14 @@ def key(
     return attrs.field(default=default, repr=not kind.secret, metadata={Key: info})
 
 
-def _section(name: str, cls: type[T], help: str) -> T:
-    info = Section(name, "", help, cls if attrs.has(cls) else None)
+def _section(
+    name: str,
+    cls: type[T],
+    help: str,
+    kind: Kind[Any] = TEXT,
+    names: tuple[str, str] | None = None,
+) -> T:
+    info = Section(name, "", help, cls if attrs.has(cls) else None, kind, names)
     return attrs.field(factory=cls, metadata={Section: info})
 
 
@@ -259,6 +272,22 @@ class Server:
         "The server's public URL, which the URLs in all documents begin with."
         " Empty to take it from the request.",
         aliases=["proxy_url"],
+    )
+    owsServiceURL: str = key(
+        HTTP_URL,
+        "",
+        "The URL of the map server that references to result layers lead to, without"
+        " a query. Empty for this server.",
+        name="ows_service_url",
+        aliases=["wms_service_url"],
+    )
+    resultsMapURI: str = key(
+        TEXT,
+        "wps-results:",
+        "What MAP begins with in references to result layers, before the job's id and"
+        " the project's name.",
+        name="results_map_uri",
+        aliases=["wms_response_uri"],
     )
     cancelGrace: float = key(
         number(0, 3600),
@@ -407,6 +436,54 @@ class Projects:
         " projects.",
         env=["CACHE_ROOTDIR"],
     )
+    strictCheck: bool = key(
+        BOOLEAN,
+        True,
+        "Refuse projects with layers that can't be opened. If not, these layers are"
+        " just not offered.",
+        env=["CACHE_STRICT_CHECK"],
+    )
+
+
+@attrs.frozen
+class Maps:
+    """How the maps of projects are served by QGIS Server."""
+
+    enabled: bool = key(
+        BOOLEAN,
+        True,
+        "Serve the results of jobs by WMS, WFS, WCS, WMTS and OGC API Features.",
+    )
+    sourceProjects: bool = key(
+        BOOLEAN,
+        False,
+        "Serve the projects that requests may name by MAP, too.",
+    )
+    workers: int = key(
+        integer(1, 256),
+        2,
+        "How many processes serve maps side by side, each for one project at a time.",
+    )
+    idleTime: float = key(
+        number(1, 86400),
+        60.0,
+        "Seconds after which a process that has nothing to do ends.",
+    )
+    maxRequests: int = key(
+        integer(1),
+        1000,
+        "How many requests a process answers before a new one takes its place.",
+    )
+    maxqueuesize: int = key(
+        integer(1),
+        100,
+        "How many requests may wait for a process; further ones are refused with 503.",
+    )
+    timeout: float = key(
+        number(1, 3600),
+        60.0,
+        "Seconds that a request may take, waiting included.",
+    )
 
 
 @attrs.frozen
@@ -530,6 +607,21 @@ class Settings:
     )
     projects: Projects = _section(
         "projects.cache", Projects, "The projects that requests may name."
+    )
+    schemes: Mapping[str, ProjectPlace] = _section(
+        "projects.schemes",
+        dict,
+        "Further places with projects. Each key is a name that MAP may begin with,"
+        " before a colon, as in MAP=gis:NAME. Its value is an absolute path of a"
+        " folder, or postgresql://…?service=…&schema=… for projects that QGIS has"
+        " saved in PostgreSQL; what a client says never is more than a name there."
+        " A password is better kept in the file of the service, or in ~/.pgpass."
+        " None has an environment variable.",
+        PROJECTS,
+        (r"[A-Za-z][A-Za-z0-9_-]*", "letters and digits"),
+    )
+    maps: Maps = _section(
+        "maps", Maps, "Maps and features of projects, by QGIS Server."
     )
     processing: Processing = _section(
         "processing", Processing, "What is published, and how it runs."
@@ -662,32 +754,44 @@ def load(
 
 def _value(section: Section, given: _Values, problems: list[str]) -> Any:
     """The value of a section; a default where there is a problem."""
-    if section.cls is None:
-        return {
-            name: _text(each, (section.name, name), problems)
-            for (sectionName, name), each in given.items()
-            if sectionName == section.name
-        }
     values = {}
+    if section.cls is None:
+        for id, free in given.items():
+            if id[0] != section.name:
+                continue
+            if section.names and not re.fullmatch(section.names[0], id[1]):
+                place = free.origin.place(*id)
+                problems.append(f"{place}: expected a name of {section.names[1]}")
+            values[id[1]] = _parsed(free, id, section.kind, problems)
+        return values
     for key in section.keys:
         each = given.get(key.id)
         if each is None:
             # Also for its paths to become absolute.
             values[key.attribute] = key.kind.parse(key.defaultText, os.getcwd())
             continue
-        text = _text(each, key.id, problems, key.kind.lines)
-        if text is None:
-            continue
-        try:
-            values[key.attribute] = key.kind.parse(text, each.base)
-        except ValueError as error:
-            # Others' texts are no help to who wrote the value, and what is
-            # Unfit may hold a password.
-            but = f": {error}" if isinstance(error, Unfit) else f", not {text!r}"
-            problems.append(
-                f"{each.origin.place(*key.id)}: expected {key.kind.expected}{but}"
-            )
+        before = len(problems)
+        value = _parsed(each, key.id, key.kind, problems)
+        if len(problems) == before:
+            values[key.attribute] = value
     return section.cls(**values)
+
+
+def _parsed(
+    each: _Given, id: tuple[str, str], kind: Kind[Any], problems: list[str]
+) -> Any:
+    """The value that was given; None where there is a problem."""
+    text = _text(each, id, problems, kind.lines)
+    if text is None:
+        return None
+    try:
+        return kind.parse(text, each.base)
+    except ValueError as error:
+        # Others' texts are no help to who wrote the value, and what is Unfit
+        # may hold a password.
+        but = f": {error}" if isinstance(error, Unfit) else f", not {text!r}"
+        problems.append(f"{each.origin.place(*id)}: expected {kind.expected}{but}")
+        return None
 
 
 def _text(

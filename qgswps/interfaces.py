@@ -14,6 +14,8 @@ from zope.interface import Attribute, Interface
 
 from qgswps.model import (
     Job,
+    MapRequest,
+    MapResponse,
     ProcessDescription,
     ProjectSummary,
     State,
@@ -123,14 +125,39 @@ class IExecutor(Interface):
         @return: an L{IExecution}, at once.
         """
 
-    def summarize(map: str) -> Deferred[ProjectSummary]:
+    def summarize(map: str, known: str = "") -> Deferred[ProjectSummary | None]:
         """
         Look into a project.
 
         @param map: absolute path or URI of the project.
-        @return: a Deferred of a L{ProjectSummary<qgswps.model.ProjectSummary>};
-            fails with L{OWSError<qgswps.errors.OWSError>}.
+        @param known: the C{modified} of a summary that the caller has already.
+        @return: a Deferred of a L{ProjectSummary<qgswps.model.ProjectSummary>},
+            or of None if the project is still as in the known one; fails with
+            L{OWSError<qgswps.errors.OWSError>}.
         """
+
+
+class IMapServer(Interface):
+    """Answers requests for maps and features of projects by QGIS Server."""
+
+    def serve(request: MapRequest) -> Deferred[MapResponse]:
+        """
+        Answer one request.
+
+        @param request: a L{MapRequest<qgswps.model.MapRequest>}.
+        @return: a Deferred of a L{MapResponse<qgswps.model.MapResponse>}; fails
+            with L{OWSError<qgswps.errors.OWSError>}: no worker is free in
+            time, it died or took too long.  Cancelling it gives up.
+        """
+
+    def prepare(request: MapRequest) -> Deferred[None]:
+        """
+        Make sure that the result project of C{request.directory} is there;
+        some jobs leave it to be made when it is first wanted.
+        """
+
+    def release(directory: str) -> None:
+        """End what serves the project of a job: its directory is to go."""
 
 
 class IJobQueue(Interface):

@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Callable
 from typing import Generic, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import attrs
 
@@ -154,7 +154,7 @@ def _parseEndpoints(text: str, _: str) -> tuple[str, ...]:
     return endpoints
 
 
-def _parseBaseURL(text: str, _: str) -> str:
+def _parseURL(text: str, _: str) -> str:
     if not text:
         return ""
     parts = urlsplit(text)
@@ -163,7 +163,12 @@ def _parseBaseURL(text: str, _: str) -> str:
     if parts.query or parts.fragment or " " in text:
         raise ValueError
     parts.port  # noqa: B018  a wrong one raises ValueError only when looked at
-    return text if text.endswith("/") else text + "/"
+    return text
+
+
+def _parseBaseURL(text: str, base: str) -> str:
+    url = _parseURL(text, base)
+    return url if not url or url.endswith("/") else url + "/"
 
 
 def _parseCRS(text: str, _: str) -> str:
@@ -224,6 +229,77 @@ def _parseStore(text: str, _: str) -> StoreURL | None:
     raise ValueError
 
 
+@attrs.frozen
+class ProjectFolder:
+    """
+    Projects are the files of a folder.
+
+    @ivar path: absolute path.
+    """
+
+    path: str
+
+    def __str__(self) -> str:
+        return self.path
+
+
+@attrs.frozen
+class ProjectDatabase:
+    """
+    Projects are kept by PostgreSQL.
+
+    @ivar uri: as QGIS takes it, but for C{project=}; may hold a password.
+    """
+
+    uri: str = attrs.field(repr=False)
+
+    def __str__(self) -> str:
+        return re.sub(r"(?<=://)([^/?#:]*):.*@", r"\1:********@", self.uri)
+
+
+ProjectPlace = ProjectFolder | ProjectDatabase
+
+#: What QGIS reads of the URI of a project in PostgreSQL, and the project.
+_PROJECT_PARAMETERS = ("service", "sslmode", "authcfg", "dbname", "schema")
+
+
+def _parseProjects(text: str, _: str) -> ProjectPlace:
+    # None of the messages repeats the text: it may hold a password.
+    try:
+        parts = urlsplit(text)
+        parts.port  # noqa: B018  a wrong one raises ValueError only when looked at
+    except ValueError:
+        raise Unfit("it is no URL") from None
+    if os.path.isabs(text):
+        return ProjectFolder(os.path.normpath(text))
+    if parts.scheme == "file":
+        path = unquote(parts.path)
+        if parts.netloc not in ("", "localhost") or not os.path.isabs(path):
+            raise Unfit("a URL of a folder is file:///PATH")
+        return ProjectFolder(os.path.normpath(path))
+    if not text.startswith("postgresql://"):
+        raise Unfit("it is neither")
+    if parts.path not in ("", "/") or parts.fragment:
+        raise Unfit("the database goes after the question mark, as dbname=")
+    try:
+        given = parse_qsl(
+            parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)
+        )
+    except ValueError:
+        raise Unfit(
+            "after the question mark it has something else than key=value"
+        ) from None
+    names = [name for name, _ in given]
+    if "project" in names:
+        raise Unfit("it has project=, which is for requests to say")
+    if not set(names) <= set(_PROJECT_PARAMETERS) or len(set(names)) < len(names):
+        known = ", ".join(_PROJECT_PARAMETERS)
+        raise Unfit(f"after the question mark it has more than, once each, {known}")
+    if not dict(given).get("schema"):
+        raise Unfit("it has no schema=")
+    return ProjectDatabase(text)
+
+
 TEXT = Kind[str]("a text", lambda text, _: text)
 LINES = Kind[str]("a text", lambda text, _: text, lines=True)
 WORD = Kind[str]("a word without blanks", _parseWord)
@@ -247,10 +323,16 @@ ENDPOINTS = Kind[tuple[str, ...]](
     " ".join,
     True,
 )
+HTTP_URL = Kind[str]("an http or https URL without query", _parseURL)
 BASE_URL = Kind[str]("an http or https URL without query", _parseBaseURL)
 CRS = Kind[str]("a CRS such as EPSG:4326", _parseCRS)
 STORE = Kind[StoreURL | None](
     "sqlite:///PATH or redis://HOST:PORT/DB",
     _parseStore,
     lambda store: "" if store is None else str(store),
+)
+PROJECTS = Kind[ProjectPlace](
+    "an absolute path of a folder or postgresql://…?service=…&schema=…",
+    _parseProjects,
+    secret=True,
 )

@@ -10,11 +10,20 @@ L{qgswps.codec}), so that no protocol's XML is ever stored.
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Mapping
 
 import attrs
 
 from qgswps.errors import Fault
+
+#: The media types that stand for a reference to a map service, and the service.
+SERVICES: Mapping[str, str] = {
+    "application/x-ogc-wms": "WMS",
+    "application/x-ogc-wfs": "WFS",
+    "application/x-ogc-wcs": "WCS",
+    "application/x-ogc-wmts": "WMTS",
+}
 
 # Descriptions
 
@@ -51,6 +60,22 @@ class Range:
 
 
 @attrs.frozen
+class ProjectPart:
+    """
+    What of a project a literal names, to know what there is to choose from.
+
+    @ivar kind: C{field}, C{band}, C{layout} or C{theme}.
+    @ivar parent: the input that says which layer has the fields or bands.
+    @ivar fieldType: the fields that fit: C{numeric}, C{string}, C{datetime},
+        C{binary}, C{boolean}; None for any.
+    """
+
+    kind: str
+    parent: str | None = None
+    fieldType: str | None = None
+
+
+@attrs.frozen
 class LiteralType:
     """
     A value that one text says.
@@ -61,6 +86,7 @@ class LiteralType:
     @ivar allowed: the texts to choose from; empty for any.
     @ivar ranges: the numbers that are allowed; empty for any.
     @ivar uoms: the units accepted, the default first; empty for none.
+    @ivar part: what of a project it names; None for no such thing.
     """
 
     dataType: str = "string"
@@ -68,6 +94,7 @@ class LiteralType:
     allowed: tuple[str, ...] = ()
     ranges: tuple[Range, ...] = ()
     uoms: tuple[str, ...] = ()
+    part: ProjectPart | None = None
 
 
 @attrs.frozen
@@ -104,7 +131,8 @@ class LayerType:
     @ivar kinds: the layers that fit, of C{vector} (any, with or without
         geometry), C{point}, C{line}, C{polygon}, C{nogeometry}, C{raster},
         C{mesh}, C{pointcloud}, C{vectortile}, C{annotation}; empty for any.
-    @ivar formats: the data formats read or written, the default first.
+    @ivar formats: the data formats read or written, the default first; of
+        an output also the L{SERVICES} that show it.
     @ivar default: the name or id of a layer that QGIS takes by default.
     """
 
@@ -192,13 +220,26 @@ class Catalogue:
 
 
 @attrs.frozen
+class FieldSummary:
+    """
+    An attribute of a vector layer.
+
+    @ivar type: as in L{ProjectPart.fieldType}, or empty for another one.
+    """
+
+    name: str
+    type: str = ""
+
+
+@attrs.frozen
 class LayerSummary:
     """
     A layer of a project.
 
     @ivar kind: as in L{LayerType.kinds}, the most special that fits.
     @ivar crs: authority id, C{EPSG:4326}.
-    @ivar fields: the names of a vector layer's attributes.
+    @ivar fields: a vector layer's attributes.
+    @ivar bands: how many bands a raster layer has.
     """
 
     id: str
@@ -207,7 +248,8 @@ class LayerSummary:
     crs: str = ""
     title: str = ""
     valid: bool = True
-    fields: tuple[str, ...] = ()
+    fields: tuple[FieldSummary, ...] = ()
+    bands: int = 0
 
 
 @attrs.frozen
@@ -216,11 +258,20 @@ class ProjectSummary:
     What DescribeProcess needs to know of a project.
 
     @ivar crs: authority id of the project's CRS.
+    @ivar layouts: the names of the print layouts.
+    @ivar themes: the names of the map themes.
+    @ivar files: absolute paths of the local files that the layers are in,
+        whether these are there or not.
+    @ivar modified: for projects that are no files: changes with each saving.
     """
 
     title: str
     crs: str
     layers: tuple[LayerSummary, ...]
+    layouts: tuple[str, ...] = ()
+    themes: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    modified: str = ""
 
 
 # Requests
@@ -295,8 +346,22 @@ class FileValue:
     title: str = ""
 
 
+@attrs.frozen
+class LayerValue:
+    """
+    A layer of the job's result project, to be had from a map service.
+
+    @ivar layer: its name in the project, as the services know it.
+    @ivar format: one of L{SERVICES}.
+    """
+
+    layer: str
+    format: Format
+    title: str = ""
+
+
 InputValue = LiteralValue | ComplexValue | ReferenceValue | BoundingBoxValue | FileValue
-OutputData = LiteralValue | BoundingBoxValue | FileValue
+OutputData = LiteralValue | BoundingBoxValue | FileValue | LayerValue
 
 
 @attrs.frozen
@@ -413,18 +478,84 @@ class Job:
 
 
 @attrs.frozen
+class ResultLayer:
+    """
+    A layer that a job has made, as it stands in the result project.
+
+    @ivar output: the identifier of the output.
+    @ivar name: unique in the project; what map services call it.
+    @ivar kind: as in L{LayerType.kinds}, C{vector} or C{raster} ….
+    @ivar path: of its data, relative to the job directory, with C{/}.
+    @ivar provider: QGIS's name of what reads it: C{ogr}, C{gdal} ….
+    @ivar style: path of a QML file relative to the job directory, or None.
+    """
+
+    output: str
+    name: str
+    kind: str
+    path: str
+    provider: str = "ogr"
+    style: str | None = None
+
+
+@attrs.frozen
 class Result:
     """
     What a worker answers: outputs by their identifier, or faults.
 
     Written by the worker as C{result.json} in the job directory.
 
+    @ivar layers: all layers that were made, in whatever form the outputs are.
     @ivar peakMemory: largest resident size of the worker so far, in KiB.
     """
 
     outputs: Mapping[str, OutputData] = attrs.field(factory=dict)
     faults: tuple[Fault, ...] = ()
+    layers: tuple[ResultLayer, ...] = ()
     peakMemory: int | None = None
+
+
+def resultProject(processId: str) -> str:
+    """The name of a job's result project, a file in the job directory."""
+    return re.sub(r"[^\w.-]", "_", processId) + ".qgs"
+
+
+# Maps
+
+
+@attrs.frozen
+class MapRequest:
+    """
+    A request for QGIS Server.
+
+    @ivar project: absolute path or URI of the project to serve.
+    @ivar directory: absolute path of the job whose result project that is, or
+        None for a source project.
+    @ivar url: the public URL, query included, as documents should repeat it.
+    @ivar headers: those that matter to QGIS Server.
+    @ivar body: absolute path of a file with the body, or None.
+    """
+
+    project: str
+    url: str
+    directory: str | None = None
+    method: str = "GET"
+    headers: Mapping[str, str] = attrs.field(factory=dict)
+    body: str | None = None
+
+
+@attrs.frozen
+class MapResponse:
+    """
+    What QGIS Server answers.
+
+    @ivar body: absolute path of a file with the body; whoever gets this
+        removes it.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: str
 
 
 # What the server tells its other processes

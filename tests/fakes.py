@@ -38,10 +38,13 @@ from qgswps.interfaces import (
     IExecutionObserver,
     IExecutor,
     IJobStore,
+    IMapServer,
 )
 from qgswps.model import (
     ExecuteRequest,
     Job,
+    MapRequest,
+    MapResponse,
     ProcessDescription,
     ProjectSummary,
     Result,
@@ -53,7 +56,9 @@ from qgswps.pool.commands import (
     Execute,
     Exited,
     Fork,
+    PrepareProject,
     Ready,
+    ServeMap,
     SummarizeProject,
 )
 from qgswps.pool.exits import Exit
@@ -346,19 +351,46 @@ class WorkerPeer(amp.AMP):
     def __init__(self) -> None:
         super().__init__()
         self.asked: dict[str, str] = {}
-        self.answer: Deferred[dict[str, str]] = Deferred()
+        self.answer: Deferred[dict[str, Any]] = Deferred()
 
     @Execute.responder
-    def execute(self, **arguments: str) -> Deferred[dict[str, str]]:
+    def execute(self, **arguments: str) -> Deferred[dict[str, Any]]:
         """Left to the test."""
         self.asked = arguments
         return self.answer
 
     @SummarizeProject.responder
-    def summarize(self, **arguments: str) -> Deferred[dict[str, str]]:
+    def summarize(self, **arguments: str) -> Deferred[dict[str, Any]]:
         """Left to the test."""
         self.asked = arguments
         return self.answer
+
+
+class MapWorkerPeer(amp.AMP):
+    """
+    A map worker as a test plays it.
+
+    @ivar asked: the arguments of each command, and the Deferred of its answer.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[tuple[dict[str, str], Deferred[dict[str, Any]]]] = []
+
+    def _ask(self, arguments: dict[str, str]) -> Deferred[dict[str, Any]]:
+        answer: Deferred[dict[str, Any]] = Deferred()
+        self.asked.append((arguments, answer))
+        return answer
+
+    @ServeMap.responder
+    def serveMap(self, **arguments: str) -> Deferred[dict[str, Any]]:
+        """Left to the test."""
+        return self._ask(arguments)
+
+    @PrepareProject.responder
+    def prepareProject(self, **arguments: str) -> Deferred[dict[str, Any]]:
+        """Left to the test."""
+        return self._ask(arguments)
 
 
 # Interfaces
@@ -399,12 +431,14 @@ class FakeExecutor:
 
     @ivar executions: each one, in order.
     @ivar summaries: the project and the Deferred of each summary asked for.
+    @ivar known: what whoever asked for these knew already.
     """
 
     def __init__(self, capacity: int = 1) -> None:
         self.capacity = capacity
         self.executions: list[FakeExecution] = []
-        self.summaries: list[tuple[str, Deferred[ProjectSummary]]] = []
+        self.summaries: list[tuple[str, Deferred[ProjectSummary | None]]] = []
+        self.known: list[str] = []
         self.refusal: Exception | None = None
 
     def execute(self, directory: str, observer: IExecutionObserver) -> IExecution:
@@ -415,10 +449,11 @@ class FakeExecutor:
             execution.end(self.refusal)
         return execution
 
-    def summarize(self, map: str) -> Deferred[ProjectSummary]:
+    def summarize(self, map: str, known: str = "") -> Deferred[ProjectSummary | None]:
         """See L{IExecutor}."""
-        summary: Deferred[ProjectSummary] = Deferred()
+        summary: Deferred[ProjectSummary | None] = Deferred()
         self.summaries.append((map, summary))
+        self.known.append(known)
         return summary
 
 
@@ -437,6 +472,47 @@ class FakeCatalogue:
         if not self.published:
             raise busy("QGIS is starting")
         return self.published
+
+
+@implementer(IMapServer)
+class FakeMapServer:
+    """
+    A map server whose answers a test gives.
+
+    @ivar asked: each request, and the Deferred of its answer, in order.
+    @ivar prepared: likewise.
+    @ivar released: the directories.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.asked: list[tuple[MapRequest, Deferred[MapResponse]]] = []
+        self.prepared: list[tuple[MapRequest, Deferred[None]]] = []
+        self.released: list[str] = []
+        self._folder = folder
+
+    def serve(self, request: MapRequest) -> Deferred[MapResponse]:
+        """See L{IMapServer}."""
+        answer: Deferred[MapResponse] = Deferred()
+        self.asked.append((request, answer))
+        return answer
+
+    def prepare(self, request: MapRequest) -> Deferred[None]:
+        """See L{IMapServer}."""
+        done: Deferred[None] = Deferred()
+        self.prepared.append((request, done))
+        return done
+
+    def release(self, directory: str) -> None:
+        """See L{IMapServer}."""
+        self.released.append(directory)
+
+    def answer(self, body: bytes, status: int = 200, **headers: str) -> None:
+        """Answer the last request."""
+        path = os.path.join(self._folder, f"{len(self.asked)}.body")
+        with open(path, "wb") as file:
+            file.write(body)
+        fields = {name.replace("_", "-"): value for name, value in headers.items()}
+        self.asked[-1][1].callback(MapResponse(status, fields, path))
 
 
 @implementer(IJobStore)

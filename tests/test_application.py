@@ -89,6 +89,23 @@ class EngineTests(SynchronousTestCase):
         self.assertEqual(self.levels, [])
         self.stop()
 
+    def test_maps(self) -> None:
+        """Maps begin after the pool, and end with it, whichever is the first."""
+        self.engine = Engine(
+            self.clock,
+            cast(Any, self.store),
+            cast(Any, self.queue),
+            cast(Any, self.pool),
+            cast(Any, Part("maps", self.calls)),
+        )
+        self.engine.startService()
+        self.assertEqual(self.calls[:2], ["pool.startService", "maps.start"])
+        self.calls.clear()
+        self.successResultOf(self.engine.stopService())
+        self.assertEqual(
+            self.calls, ["queue.stop", "maps.stop", "pool.stopService", "store.close"]
+        )
+
     def test_storeAway(self) -> None:
         """It tries again until the store is there, and says so once."""
         self.store.answers["open"] = busy("away")

@@ -74,21 +74,35 @@ class CodecTests(SynchronousTestCase):
 
     def test_roundTrip(self) -> None:
         """What is written is read again, and is JSON in between."""
-        outputs = {
+        outputs: dict[str, model.OutputData] = {
             type(value).__name__: value
             for value in INPUT_VALUES
             if isinstance(value, LiteralValue | BoundingBoxValue | FileValue)
         }
+        outputs["LayerValue"] = model.LayerValue(
+            "ä", Format("application/x-ogc-wms"), "t"
+        )
         values: list[Any] = [
             PROCESS,
             REQUEST,
             FULL,
             Task(REQUEST, "/path"),
-            Result(outputs, (Fault("NoApplicableCode", "ü"),), 5),
+            Result(
+                outputs,
+                (Fault("NoApplicableCode", "ü"),),
+                (model.ResultLayer("OUTPUT", "ä", "point", "outputs/a.gpkg"),),
+                5,
+            ),
             Result(),
             model.Catalogue((PROCESS,), (model.Omission("a", "b"),)),
             model.ProjectSummary(
-                "t", "EPSG:1", (model.LayerSummary("i", "n", "point", fields=("a",)),)
+                "t",
+                "EPSG:1",
+                (
+                    model.LayerSummary(
+                        "i", "n", "point", fields=(model.FieldSummary("a"),)
+                    ),
+                ),
             ),
             WorkerSettings("/c", "/p", ("a", "b"), qgisSettings={"k": "v"}),
         ]

@@ -20,7 +20,7 @@ from qgswps.config import (
     Settings,
     load,
 )
-from qgswps.kinds import RedisStore, SQLiteStore
+from qgswps.kinds import ProjectDatabase, ProjectFolder, RedisStore, SQLiteStore
 from qgswps.tap import report
 
 ROOT = Path(qgswps.__file__).parent.parent
@@ -301,6 +301,74 @@ class OrderTests(ConfigTestCase):
                 )
             else:
                 self.load(f"[server]\n{text}")
+
+    def test_schemes(self) -> None:
+        """Further places with projects are folders and databases."""
+        uri = "postgresql://u:p%20w@h:5433/?dbname=d&schema=s"
+        settings = self.load(
+            "[projects.schemes]\n"
+            "one = /a/b/../c/\ntwo: file:///a%20b\nthree-3 = file://localhost/c\n"
+            f"gis = {uri}\nPG = postgresql://?service=x&schema=y&sslmode=require\n"
+        )
+        self.assertEqual(
+            settings.schemes,
+            {
+                "one": ProjectFolder("/a/c"),
+                "two": ProjectFolder("/a b"),
+                "three-3": ProjectFolder("/c"),
+                "gis": ProjectDatabase(uri),
+                "PG": ProjectDatabase(
+                    "postgresql://?service=x&schema=y&sslmode=require"
+                ),
+            },
+        )
+        self.assertEqual(self.load().schemes, {})
+        gis = settings.schemes["gis"]
+        self.assertEqual(str(gis), "postgresql://u:********@h:5433/?dbname=d&schema=s")
+        self.assertNotIn("p%20w", repr(settings))
+
+    def test_wrongSchemes(self) -> None:
+        """What is wrong with one is said, without its password."""
+        start = (
+            "expected an absolute path of a folder or"
+            " postgresql://…?service=…&schema=…: "
+        )
+        for text, said in {
+            "": "it is neither",
+            "a/b": "it is neither",
+            "http://h/": "it is neither",
+            "postgres://?service=x&schema=y": "it is neither",
+            "postgresql:?service=x&schema=y": "it is neither",
+            "file://h/a": "a URL of a folder is file:///PATH",
+            "file:a": "a URL of a folder is file:///PATH",
+            "postgresql://u:secret@h:x/?schema=y": "it is no URL",
+            "postgresql://u:secret@h/": "it has no schema=",
+            "postgresql://u:secret@h/?schema=": "it has no schema=",
+            "postgresql://u:secret@h/db?schema=y": "the database goes after the"
+            " question mark, as dbname=",
+            "postgresql://h/?schema=y#z": "the database goes after the"
+            " question mark, as dbname=",
+            "postgresql://u:secret@h/?schema=y&project=z": "it has project=, which is"
+            " for requests to say",
+            "postgresql://u@h/?schema=y&password=secret": "after the question mark it"
+            " has more than, once each, service, sslmode, authcfg, dbname, schema",
+            "postgresql://h/?schema=y&schema=z": "after the question mark it"
+            " has more than, once each, service, sslmode, authcfg, dbname, schema",
+            "postgresql://h/?secret": "after the question mark it has something else"
+            " than key=value",
+        }.items():
+            self.assertEqual(
+                self.problems(f"[projects.schemes]\ngis = {text}\n"),
+                [f"FILE: [projects.schemes] gis: {start}{said}"],
+            )
+        for name in ("g.s", "1a", "a b", "é", "-"):
+            self.assertEqual(
+                self.problems(f"[projects.schemes]\n{name} = /a\n"),
+                [
+                    f"FILE: [projects.schemes] {name}: expected a name of letters and"
+                    " digits"
+                ],
+            )
 
     def test_paths(self) -> None:
         """A path in the file starts from its folder, others from here."""

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "qgswps"
 PLUGIN = "twisted.plugins.qgswps_plugin"
 
-_VALUES = frozenset({"errors", "model", "codec"})
+_VALUES = frozenset({"errors", "layerref", "model", "codec"})
 _SEAMS = _VALUES | {
     "interfaces",
     "kinds",
@@ -33,6 +33,7 @@ _PARTS = _SEAMS | {"ows", "projects", "pool.commands", "jobs", "pool"}
 #: qgswps; the AMP vocabulary is one of its own within C{pool}.
 LAYERS: dict[str, frozenset[str]] = {
     "errors": frozenset(),
+    "layerref": frozenset(),
     "model": frozenset({"errors"}),
     "codec": frozenset({"errors", "model"}),
     "interfaces": _VALUES,
@@ -287,7 +288,7 @@ class CheckerTests(unittest.SynchronousTestCase):
     def test_worker(self) -> None:
         """Workers know the values and the vocabulary; nobody knows workers."""
         worker = "qgswps.worker.run"
-        self.assertAllowed(worker, "from qgswps import codec, errors, model")
+        self.assertAllowed(worker, "from qgswps import codec, errors, layerref, model")
         self.assertAllowed(worker, "from qgswps.pool.commands import Execute")
         self.assertAllowed(worker, "from qgswps.worker import loop")
         for name in ["config", "interfaces", "ows.kvp", "pool.pool", "jobs.queue"]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import uuid
 from collections import deque
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import attrs
@@ -73,10 +74,12 @@ class JobQueue:
         spool: Spool,
         server: str,
         limits: Limits,
+        release: Callable[[str], None] | None = None,
     ) -> None:
         """
         @param server: the name under which this server's jobs are found again
             after a restart.
+        @param release: is told of each job's directory that is about to go.
         """
         self._reactor = reactor
         self._store = store
@@ -84,6 +87,7 @@ class JobQueue:
         self._spool = spool
         self._server = server
         self._limits = limits
+        self._release = release
         self._active: dict[str, ActiveJob] = {}
         self._waiting: deque[ActiveJob] = deque()
         self._admitting = 0
@@ -459,7 +463,7 @@ class JobQueue:
         # Only now is the slot free: slots are counted from live processes.
         self._running.discard(active)
         if active.removed:
-            self._keep(inThread(self._reactor, self._spool.remove, active.job.id))
+            self._keep(self._discard(active.job.id))
         elif exit.status != 0:  # a worker that ends well has tidied up itself
             self._keep(inThread(self._reactor, self._spool.tidy, active.job.id))
         self._dispatch()
@@ -539,7 +543,13 @@ class JobQueue:
                 # Its processes may still write: the directory goes after them.
                 active.removed = True
                 return
-        await inThread(self._reactor, self._spool.remove, jobId)
+        await self._discard(jobId)
+
+    def _discard(self, jobId: str) -> Deferred[None]:
+        """Remove the directory of a job that has ended."""
+        if self._release is not None:
+            self._release(self._spool.directory(jobId))
+        return inThread(self._reactor, self._spool.remove, jobId)
 
     def _keep(self, d: Deferred[T]) -> Deferred[T | None]:
         """Have L{stop} wait for it, and log it if it fails."""

@@ -16,6 +16,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import attrs
 
 from qgswps import codec
 from qgswps.model import Result, Task
@@ -31,6 +36,50 @@ _CRASH = "Fatal Python error:"
 
 #: How much of a log is looked at for its last lines, in bytes.
 _TAIL = 8192
+
+
+@attrs.frozen
+class OutputFile:
+    """
+    What a job has made, or is making.
+
+    @ivar name: the path, relative to the outputs.
+    @ivar size: in bytes.
+    @ivar modified: in seconds since the epoch.
+    """
+
+    name: str
+    size: int
+    modified: float
+
+
+def openBelow(folder: str, path: str) -> BinaryIO:
+    """
+    Open a file without following a symbolic link below a folder, whoever
+    changes what is in there meanwhile.
+
+    @param path: relative to the folder, and without C{..}.
+    @raise OSError: there is no such file, or no regular one.
+    """
+    if ".." in path.split("/"):
+        raise FileNotFoundError(path)
+    here = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        *folders, name = path.split("/")
+        for each in folders:
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+            below = os.open(each, flags, dir_fd=here)
+            os.close(here)
+            here = below
+        # A named pipe would otherwise be waited for.
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+        found = os.open(name, flags, dir_fd=here)
+    finally:
+        os.close(here)
+    if not stat.S_ISREG(os.fstat(found).st_mode):
+        os.close(found)
+        raise FileNotFoundError(path)
+    return open(found, "rb")
 
 
 class Spool:
@@ -74,14 +123,14 @@ class Spool:
 
     def outputFiles(self, jobId: str) -> list[tuple[str, int]]:
         """The names, relative to the outputs, and sizes in bytes of what was made."""
+        return [(each.name, each.size) for each in self.outputs(jobId)]
+
+    def outputs(self, jobId: str) -> list[OutputFile]:
+        """What was made so far, by name; symbolic links are not."""
         root = os.path.join(self.directory(jobId), OUTPUTS)
-        found = []
-        for folder, _, names in os.walk(root):
-            for name in names:
-                path = os.path.join(folder, name)
-                if os.path.isfile(path) and not os.path.islink(path):
-                    found.append((os.path.relpath(path, root), os.path.getsize(path)))
-        return sorted(found)
+        if os.path.islink(root):
+            return []
+        return sorted(_filesBelow(root), key=lambda each: each.name)
 
     def changed(self, jobId: str) -> float:
         """When something last came or went there, in seconds since the epoch."""
@@ -135,3 +184,16 @@ class Spool:
             return os.listdir(self.root)
         except FileNotFoundError:
             return []
+
+
+def _filesBelow(root: str) -> Iterator[OutputFile]:
+    for folder, _, names in os.walk(root):
+        for name in names:
+            path = os.path.join(folder, name)
+            try:
+                found = os.lstat(path)
+            except FileNotFoundError:
+                continue  # a job that runs has files that come and go
+            if stat.S_ISREG(found.st_mode):
+                relative = os.path.relpath(path, root)
+                yield OutputFile(relative, found.st_size, found.st_mtime)

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 
 import attrs
 
+from qgswps import layerref
 from qgswps.errors import Fault, OWSError, invalid
 from qgswps.model import (
     BoundingBoxType,
@@ -26,17 +27,19 @@ from qgswps.model import (
     Input,
     InputDescription,
     InputValue,
+    LayerSummary,
     LayerType,
     LiteralType,
     LiteralValue,
     OutputDescription,
     OutputRequest,
     ProcessDescription,
+    ProjectPart,
     ProjectSummary,
     Range,
     ReferenceValue,
 )
-from qgswps.ows.context import fittingLayers
+from qgswps.ows.context import VECTOR, Context, fits
 
 INTEGERS = frozenset(
     (
@@ -84,6 +87,7 @@ def bind(
     """
     faults: list[Fault] = []
     inputs = []
+    project = Context(layers) if layers is not None else None
     for item in request.inputs:
         described = description.input(item.identifier)
         if described is None:
@@ -96,7 +100,7 @@ def bind(
             )
         elif not _absent(item.value, described):
             try:
-                value = _value(item.value, described, request.map is not None, layers)
+                value = _value(item.value, described, request.map is not None, project)
             except _Unfit as why:
                 text = f"the input {item.identifier} {why}"
                 faults.append(Fault(why.code, text, item.identifier))
@@ -150,8 +154,12 @@ def _absent(value: InputValue, described: InputDescription) -> bool:
     if not isinstance(value, LiteralValue) or value.value.strip():
         return False
     data = described.data
-    text = isinstance(data, LiteralType) and data.dataType == "string"
-    free = text and not (isinstance(data, LiteralType) and data.allowed)
+    free = (
+        isinstance(data, LiteralType)
+        and data.dataType == "string"
+        and data.part is None
+        and not data.allowed
+    )
     return described.minOccurs == 0 and not free
 
 
@@ -159,7 +167,7 @@ def _value(
     value: InputValue,
     described: InputDescription,
     withMap: bool,
-    layers: ProjectSummary | None,
+    project: Context | None,
 ) -> InputValue:
     if isinstance(value, FileValue):
         # No protocol has a word for files of the server.
@@ -167,44 +175,81 @@ def _value(
     data = described.data
     match data:
         case LiteralType():
-            return _literal(value, data)
+            literal = _literal(value, data)
+            if project is not None and data.part is not None:
+                return _part(literal, data.part, project.summary)
+            return literal
         case BoundingBoxType():
             return _box(value, data)
         case ComplexType():
             return _complex(value, data.formats, data.maximumMegabytes)
         case LayerType():
             if isinstance(value, LiteralValue) and withMap:
-                name = _layer(value, data, layers)
+                name = _layer(value, data, project)
                 if name is not None:
                     return name
             return _complex(value, data.formats, None)
 
 
 def _layer(
-    value: LiteralValue, data: LayerType, layers: ProjectSummary | None
+    value: LiteralValue, data: LayerType, project: Context | None
 ) -> LiteralValue | None:
-    """The name of a layer; None if it is no name but data."""
+    """
+    The name of a layer, or a reference to some of its features; None if it
+    is neither but data.
+    """
     text = value.value
-    if layers is not None:
-        names = {
-            name
-            for label, layer in fittingLayers(data, layers)
-            for name in (label, layer.id, layer.name)
-        }
-        if text in names:
-            return value
-        if text.strip() in names:
-            return attrs.evolve(value, value=text.strip())
-    if text.lstrip()[:1] in ("{", "<"):
+    if project is not None:
+        names = project.names(data.kinds)
+        # A layer of such a name goes before what the name may mean.
+        for candidate in (text, text.strip()):
+            if candidate in names:
+                return attrs.evolve(value, value=candidate)
+    text = text.strip()
+    if text[:1] in ("{", "<"):
         return None
-    if not text.strip():
+    if not text:
         raise _Unfit("is the name of a layer, not empty")
-    if layers is not None:
-        known = any(text in (layer.name, layer.id) for layer in layers.layers)
-        if known:
-            raise _Unfit(f"can't be the layer {text!r}, which is not of a fitting kind")
-        raise _Unfit(f"is {text!r}, and the project has no such layer")
-    return value
+    try:
+        reference = layerref.parse(text)
+    except ValueError as why:
+        raise _Unfit(str(why)) from None
+    if project is not None:
+        meant = text if reference is None else reference.name
+        layer = _meant(meant, data, project)
+        if reference is not None and reference.isSubset and layer.kind not in VECTOR:
+            raise _Unfit(f"selects features, which the layer {meant!r} has none of")
+    return attrs.evolve(value, value=text)
+
+
+def _meant(name: str, data: LayerType, project: Context) -> LayerSummary:
+    """The layer that an input takes by that name or id."""
+    known = [
+        layer for layer in project.summary.layers if name in (layer.name, layer.id)
+    ]
+    if not known:
+        raise _Unfit(f"is {_short(name)}, and the project has no such layer")
+    fitting = [layer for layer in known if fits(data.kinds, layer.kind)]
+    if not fitting:
+        raise _Unfit(f"can't be the layer {name!r}, which is not of a fitting kind")
+    for layer in fitting:
+        if layer.valid:
+            return layer
+    raise _Unfit(f"can't be the layer {name!r}, which can't be opened")
+
+
+def _part(
+    value: LiteralValue, part: ProjectPart, summary: ProjectSummary
+) -> LiteralValue:
+    """The name of a layout or a theme; of other parts the layer decides."""
+    names = {"layout": summary.layouts, "theme": summary.themes}.get(part.kind)
+    if names is None:
+        return value
+    for candidate in (value.value, value.value.strip()):
+        if candidate in names:
+            return attrs.evolve(value, value=candidate)
+    choices = f"one of {_list(names)}" if names else f"a {part.kind}, but there is none"
+    raise _Unfit(f"is {choices}, not {_short(value.value)}")
 
 
 def _literal(value: InputValue, data: LiteralType) -> LiteralValue:
@@ -441,8 +486,9 @@ def _output(item: OutputRequest, described: OutputDescription) -> OutputRequest:
     data = described.data
     if isinstance(data, (ComplexType, LayerType)):
         form = item.format
-        if form is None:
-            return item
+        if form is None or form == Format(""):
+            # What the default is depends on whether there is a project.
+            return attrs.evolve(item, format=None)
         if not form.mimeType:
             default = data.formats[0].mimeType if data.formats else ""
             form = attrs.evolve(form, mimeType=default)

@@ -96,10 +96,48 @@ class Execute(_Command):
 
 
 class SummarizeProject(_Command):
-    """Server to worker: write a summary of a project to a file."""
+    """
+    Server to worker: write a summary of a project to a file.
 
-    arguments = [(b"map", amp.Unicode()), (b"output", amp.Unicode())]
-    response = [(b"output", amp.Unicode())]
+    Nothing is written if the project is still as C{known} says, which is the
+    C{modified} of an earlier summary.
+    """
+
+    arguments = [
+        (b"map", amp.Unicode()),
+        (b"output", amp.Unicode()),
+        (b"known", amp.Unicode()),
+    ]
+    response = [(b"changed", amp.Boolean())]
+
+
+class PrepareProject(_Command):
+    """Server to map worker: make the result project of a job if it is missing."""
+
+    arguments = [(b"directory", amp.Unicode())]
+
+
+class ServeMap(_Command):
+    """
+    Server to map worker: answer a request by QGIS Server; any number of them,
+    one after the other.
+
+    C{directory} is that of a job whose result project is to be served, or
+    empty; C{headers} are a JSON object; C{body} is the path of a file, or
+    empty.  The answer's body goes to the file C{output}, its headers are a
+    JSON object.
+    """
+
+    arguments = [
+        (b"project", amp.Unicode()),
+        (b"directory", amp.Unicode()),
+        (b"method", amp.Unicode()),
+        (b"url", amp.Unicode()),
+        (b"headers", amp.Unicode()),
+        (b"body", amp.Unicode()),
+        (b"output", amp.Unicode()),
+    ]
+    response = [(b"status", amp.Integer()), (b"headers", amp.Unicode())]
 
 
 class Progress(_Command):

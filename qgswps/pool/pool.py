@@ -10,12 +10,12 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import attrs
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredSemaphore, fail
+from twisted.internet.defer import Deferred, DeferredSemaphore, fail, succeed
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -93,6 +93,8 @@ class ProcessPool(Service):
         self._current: ForkServer | None = None
         self._servers: set[ForkServer] = set()
         self._waiting: list[Execution] = []
+        self._wanting: list[Deferred[ForkServer]] = []
+        self._retiring: list[Callable[[ForkServer], None]] = []
         self._processes: dict[str, ProcessDescription] | None = None
         self._spawned = 0
         self._delay = FIRST_DELAY
@@ -117,6 +119,9 @@ class ProcessPool(Service):
         waiting, self._waiting = self._waiting, []
         for execution in waiting:
             execution.abandon("the server is stopping")
+        wanting, self._wanting = self._wanting, []
+        for wanted in wanting:
+            wanted.errback(Failure(busy("the server is stopping")))
         return self._stopped()
 
     def _stopped(self) -> Deferred[None]:
@@ -185,11 +190,16 @@ class ProcessPool(Service):
             generation=self.generation,
         )
         if previous is not None:
+            for retire in self._retiring:
+                retire(previous)
             previous.drain()
         waiting, self._waiting = self._waiting, []
         for execution in waiting:
             if execution.waiting:
                 execution.begin(server)
+        wanting, self._wanting = self._wanting, []
+        for wanted in wanting:
+            wanted.callback(server)
 
     def _unusable(self, reason: Failure, server: ForkServer) -> None:
         self._lastFailure = str(reason.value)
@@ -231,6 +241,35 @@ class ProcessPool(Service):
         current = self._current
         return current if current and current.state is State.READY else None
 
+    # For those that keep workers of their own
+
+    @property
+    def forkServer(self) -> ForkServer | None:
+        """What forks workers now; None if there is no such thing."""
+        return self._usable if self.running else None
+
+    def whenReady(self) -> Deferred[ForkServer]:
+        """
+        The L{forkServer}, as soon as there is one.
+
+        @return: a Deferred; fails with C{ServerBusy} when the pool stops.
+        """
+        server = self.forkServer
+        if server is not None:
+            return succeed(server)
+        if not self.running:
+            return fail(busy("the server is stopping"))
+        wanted: Deferred[ForkServer] = Deferred()
+        self._wanting.append(wanted)
+        return wanted
+
+    def whenRetired(self, retire: Callable[[ForkServer], None]) -> None:
+        """
+        Be told of each fork server that is about to be replaced: it ends as
+        soon as all its workers have.
+        """
+        self._retiring.append(retire)
+
     # IExecutor
 
     def execute(self, directory: str, observer: IExecutionObserver) -> IExecution:
@@ -245,30 +284,38 @@ class ProcessPool(Service):
             execution.begin(server)
         return execution
 
-    def summarize(self, map: str) -> Deferred[ProjectSummary]:
+    def summarize(self, map: str, known: str = "") -> Deferred[ProjectSummary | None]:
         """See L{IExecutor}."""
         if self._usable is None:
             return fail(busy("QGIS is starting"))
-        return self._summaries.run(self._summarize, map)
+        return self._summaries.run(self._summarize, map, known)
 
-    async def _summarizeNow(self, map: str, output: str) -> ProjectSummary:
+    async def _summarizeNow(
+        self, map: str, known: str, output: str
+    ) -> ProjectSummary | None:
         server = self._usable
         if server is None:
             raise busy("QGIS is starting")
         worker = server.fork(
-            SummarizeProject, lambda percent, message: None, map=map, output=output
+            SummarizeProject,
+            lambda percent, message: None,
+            map=map,
+            output=output,
+            known=known,
         )
         worker.forked.addErrback(lambda _: None)
         try:
-            await worker.answer.addTimeout(self._startTimeout, self._reactor)
+            answer = await worker.answer.addTimeout(self._startTimeout, self._reactor)
         except WorkerFault as fault:
             raise invalid("MAP", str(fault)) from None
         except Exception as error:
             worker.kill()
             raise failure(f"the project could not be read: {error}") from None
+        if not answer["changed"]:
+            return None
         return await inThread(self._reactor, codec.read, output, ProjectSummary)
 
-    def _summarize(self, map: str) -> Deferred[ProjectSummary]:
+    def _summarize(self, map: str, known: str) -> Deferred[ProjectSummary | None]:
         handle, output = tempfile.mkstemp(".json", "summary-", self._directory)
         os.close(handle)
 
@@ -276,7 +323,8 @@ class ProcessPool(Service):
             os.unlink(output)
             return result
 
-        return Deferred.fromCoroutine(self._summarizeNow(map, output)).addBoth(clean)
+        summarizing = Deferred.fromCoroutine(self._summarizeNow(map, known, output))
+        return summarizing.addBoth(clean)
 
     # ICatalogue
 

@@ -56,14 +56,14 @@ class WorkerConnection(QuietAMP):
 
 class Worker:
     """
-    A forked process that does one thing.
+    A forked process that does one thing, or many of one kind.
 
     It is told of its life by the fork server that made it.
 
     @ivar pid: its process id, None until the fork server has told it.
     @ivar forked: Deferred of the process id; fails with L{WorkerLost}.
-    @ivar answer: Deferred of the command's answer; fails with L{WorkerLost}
-        or the command's declared error.
+    @ivar answer: Deferred of the first command's answer; fails with
+        L{WorkerLost} or the command's declared error.
     @ivar exited: Deferred of an L{Exit}.
     """
 
@@ -80,21 +80,45 @@ class Worker:
         self._reactor = reactor
         self._grace = grace
         self._connected = True
+        self._unanswered: list[Deferred[dict[str, Any]]] = [self.answer]
         self._asked = False
         self._cancelled = False
         self._killer: Any = None
         self._reason = ""
 
-    def ask(self, command: type[amp.Command], **arguments: Any) -> None:
-        """Send the one command; needs a connection, but no process yet."""
-        self._asked = True
-        d: Deferred[dict[str, Any]] = self.connection.callRemote(command, **arguments)
-        d.addCallbacks(self.answer.callback, self._unanswered)
+    def ask(
+        self, command: type[amp.Command], **arguments: Any
+    ) -> Deferred[dict[str, Any]]:
+        """
+        Send a command; needs a connection, but no process yet.
 
-    def _unanswered(self, failure: Failure) -> None:
+        @return: Deferred of its answer, as L{answer}, which it is for the
+            first command.
+        """
+        answer = self.answer if not self._asked else Deferred()
+        if self._asked:
+            self._unanswered.append(answer)
+        self._asked = True
+        if not self._connected:
+            self._settle()
+            return answer
+        d: Deferred[dict[str, Any]] = self.connection.callRemote(command, **arguments)
+        d.addCallbacks(
+            self._answered, self._failed, callbackArgs=(answer,), errbackArgs=(answer,)
+        )
+        return answer
+
+    def _answered(
+        self, result: dict[str, Any], answer: Deferred[dict[str, Any]]
+    ) -> None:
+        self._unanswered.remove(answer)
+        answer.callback(result)
+
+    def _failed(self, failure: Failure, answer: Deferred[dict[str, Any]]) -> None:
         if failure.check(ConnectionDone, ConnectionLost) or not self._connected:
             return  # its end will tell why
-        self.answer.errback(failure)
+        self._unanswered.remove(answer)
+        answer.errback(failure)
 
     def connectionLost(self) -> None:
         """The socket is closed."""
@@ -129,8 +153,16 @@ class Worker:
         self.exited.callback(exit)
 
     def _settle(self) -> None:
-        if not self._connected and self.exit is not None and not self.answer.called:
-            self.answer.errback(Failure(WorkerLost(self._reason, self.exit)))
+        if self._connected or self.exit is None:
+            return
+        unanswered, self._unanswered = self._unanswered, []
+        for answer in unanswered:
+            answer.errback(Failure(WorkerLost(self._reason, self.exit)))
+
+    def dismiss(self) -> None:
+        """Nothing more is asked of it: it ends when it has answered."""
+        if self.connection.transport is not None:
+            self.connection.transport.loseConnection()
 
     def cancel(self) -> None:
         """SIGTERM, and SIGKILL for the whole group after the grace time."""

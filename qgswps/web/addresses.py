@@ -7,6 +7,8 @@ from urllib.parse import quote, urlencode
 
 from twisted.web.http import Request
 
+from qgswps.model import SERVICES, resultProject
+
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _URL = re.compile(
     rf"(https?)://({_HOST.pattern})(/[^\s\"<>?#]*)?(?:[?#].*)?", re.IGNORECASE
@@ -20,21 +22,31 @@ class Addresses:
     @ivar configured: the public base URL, ending in C{/}; empty to take it
         from the request.
     @ivar behindProxy: whether the headers that a proxy sets are believed.
+    @ivar mapService: the URL of the service for references to layers; empty
+        for this server's own.
+    @ivar mapPrefix: what MAP begins with in them.
     """
 
-    def __init__(self, configured: str = "", behindProxy: bool = False) -> None:
+    def __init__(
+        self,
+        configured: str = "",
+        behindProxy: bool = False,
+        mapService: str = "",
+        mapPrefix: str = "wps-results:",
+    ) -> None:
         self.configured = configured
         self.behindProxy = behindProxy
+        self.mapService = mapService
+        self.mapPrefix = mapPrefix
 
     def base(self, request: Request) -> str:
         """The base of all URLs, ending in C{/}."""
         if self.configured:
             return self.configured
         if self.behindProxy:
-            url = _URL.fullmatch(request.getHeader("X-Forwarded-Url") or "")
+            url = _url(request, "X-Forwarded-Url")
             if url is not None:
-                scheme, host, path = url.groups("")
-                return f"{scheme.lower()}://{host}{path.rstrip('/')}/"
+                return url.rstrip("/") + "/"
         scheme = "https" if request.isSecure() else "http"
         host = request.getHeader("Host") or ""
         if self.behindProxy:
@@ -45,6 +57,27 @@ class Addresses:
             port = getattr(address, "port", 80)
             host = f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
         return f"{scheme}://{host}/"
+
+    def maps(self, request: Request) -> str:
+        """The map service that references to layers lead to."""
+        given = _url(request, "X-Qgis-Service-Url") if self.behindProxy else None
+        return given or self.mapService or self.service(self.base(request))
+
+    def layer(
+        self, maps: str, jobId: str, processId: str, layer: str, mimeType: str
+    ) -> str:
+        """
+        Where a map service says what it knows of a result layer.
+
+        @param maps: the URL of the service.
+        @param mimeType: one of L{SERVICES}.
+        """
+        # To be read by people, too: only what has to be is quoted.
+        project = f"{self.mapPrefix}{jobId}/{resultProject(processId)}"
+        return (
+            f"{maps}?MAP={quote(project, safe=':/')}&service={SERVICES[mimeType]}"
+            f"&request=GetCapabilities&layers={quote(layer, safe='')}"
+        )
 
     @staticmethod
     def service(base: str) -> str:
@@ -80,6 +113,11 @@ class Addresses:
         return f"{base}jobs/{jobId}/files"
 
     @staticmethod
+    def archive(base: str, jobId: str) -> str:
+        """Where all files of a job are, as a ZIP archive."""
+        return f"{base}jobs/{jobId}/files.zip"
+
+    @staticmethod
     def log(base: str, jobId: str) -> str:
         """Where the log of a job's run is."""
         return f"{base}jobs/{jobId}/log"
@@ -91,7 +129,16 @@ class Addresses:
 
         @param path: relative to the job's outputs.
         """
-        return f"{base}jobs/{jobId}/files/{quote(path)}"
+        return f"{base}jobs/{jobId}/files/{quote(path, errors='surrogateescape')}"
+
+
+def _url(request: Request, header: str) -> str | None:
+    """The URL in a header, without a query; None if there is no such URL."""
+    url = _URL.fullmatch(request.getHeader(header) or "")
+    if url is None:
+        return None
+    scheme, host, path = url.groups("")
+    return f"{scheme.lower()}://{host}{path}"
 
 
 def _forwarded(request: Request, scheme: str, host: str) -> tuple[str, str]:

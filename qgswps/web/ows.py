@@ -17,6 +17,7 @@ from qgswps.model import (
     ExecuteRequest,
     FileValue,
     Job,
+    LayerValue,
     LiteralValue,
     ProcessDescription,
     Result,
@@ -38,6 +39,7 @@ from qgswps.threads import inThread
 from qgswps.web.access import HEADER, JobAccess, elsewhere, fromSpool
 from qgswps.web.addresses import Addresses
 from qgswps.web.deferral import Deferral, Response
+from qgswps.web.files import fileHeaders
 
 XML = "text/xml"
 
@@ -70,7 +72,8 @@ class OWSEndpoint:
     """
     Answers the operations of WPS 1.0.0 (OGC 05-007r7).
 
-    Where a method takes C{base}, it is the base of the server's public URLs.
+    Where a method takes C{base}, it is the base of the server's public URLs;
+    C{maps} is the URL of the map service that has the results' layers.
     """
 
     def __init__(
@@ -155,10 +158,16 @@ class OWSEndpoint:
             descriptions = list(processes.values())
         else:
             descriptions = [self._process(i) for i in operation.identifiers]
-        if operation.map is not None:
-            summary = await self._projects.summary(operation.map)
-            descriptions = [context.inProject(d, summary) for d in descriptions]
-        return documents.processDescriptions(descriptions)
+        if operation.map is None:
+            return documents.processDescriptions(descriptions)
+        summary = await self._projects.summary(operation.map)
+
+        def make() -> bytes:
+            project = context.Context(summary)
+            return documents.processDescriptions(map(project.inProject, descriptions))
+
+        # Many processes times many layers.
+        return await inThread(self._reactor, make) if operation.all else make()
 
     def _process(self, identifier: str) -> ProcessDescription:
         description = self._catalogue.processes().get(identifier)
@@ -182,8 +191,9 @@ class OWSEndpoint:
         job = await self._queue.submit(Task(request, project), description, realm)
         if realm is not None:
             httpRequest.setHeader(HEADER, realm)
+        maps = self._addresses.maps(httpRequest)
         if request.asynchronous:
-            return await self._document(job, request, base)
+            return await self._document(job, request, base, maps)
         try:
             job = await self._queue.wait(job.id)
         except CancelledError:
@@ -193,21 +203,22 @@ class OWSEndpoint:
         if refused is not None:
             raise refused
         if request.raw:
-            return await self._raw(job, request)
-        return await self._document(job, request, base)
+            return await self._raw(job, request, maps)
+        return await self._document(job, request, base, maps)
 
     async def _getResults(self, request: Request, jobId: str, base: str) -> Response:
         job = await self._access.job(request, jobId)
+        maps = self._addresses.maps(request)
         if self._access.isLocal(job):
             task = await fromSpool(self._reactor, job, self._spool.task)
-            return await self._document(job, task.request, base)
+            return await self._document(job, task.request, base, maps)
         if job.state is State.SUCCEEDED:
             raise elsewhere(job)
         # The record says all there is to say.
         asked = ExecuteRequest(
             job.processId, asynchronous=True, status=True, map=job.map
         )
-        return await self._document(job, asked, base)
+        return await self._document(job, asked, base, maps)
 
     async def _result(self, job: Job) -> Result:
         if job.state is not State.SUCCEEDED:
@@ -225,7 +236,9 @@ class OWSEndpoint:
             job.processId, job.processTitle, job.processVersion
         )
 
-    async def _document(self, job: Job, request: ExecuteRequest, base: str) -> Response:
+    async def _document(
+        self, job: Job, request: ExecuteRequest, base: str, maps: str
+    ) -> Response:
         """The ExecuteResponse of a job as it is now."""
         description = self._description(job)
         result = await self._result(job)
@@ -249,12 +262,18 @@ class OWSEndpoint:
                 lambda path: self._addresses.file(
                     base, job.id, os.path.relpath(path, OUTPUTS)
                 ),
+                layerURL=lambda value: self._layerURL(job, value, maps),
             )
 
         large = sum(map(len, contents.values())) > _LARGE
         return Response(await inThread(self._reactor, make) if large else make(), XML)
 
-    async def _raw(self, job: Job, request: ExecuteRequest) -> Response:
+    def _layerURL(self, job: Job, value: LayerValue, maps: str) -> str:
+        return self._addresses.layer(
+            maps, job.id, job.processId, value.layer, value.format.mimeType
+        )
+
+    async def _raw(self, job: Job, request: ExecuteRequest, maps: str) -> Response:
         """The one output asked for, and nothing else."""
         if job.state is not State.SUCCEEDED:
             if job.faults:
@@ -266,11 +285,18 @@ class OWSEndpoint:
         if value is None:
             raise failure(f"the process did not make the output {identifier}")
         if isinstance(value, FileValue):
-            path = os.path.join(self._spool.directory(job.id), value.path)
-            name = os.path.basename(path)
-            headers = {"Content-Disposition": f'inline; filename="{name}"'}
+            mimeType = value.format.mimeType
             return Response(
-                contentType=value.format.mimeType, path=path, headers=headers
+                contentType=mimeType,
+                path=value.path,
+                within=self._spool.directory(job.id),
+                headers=fileHeaders(os.path.basename(value.path), mimeType),
+            )
+        if isinstance(value, LayerValue):
+            url = self._layerURL(job, value, maps)
+            # RFC 2483, section 5: a line for each URL.
+            return Response(
+                f"{url}\r\n".encode(), "text/uri-list", 303, headers={"Location": url}
             )
         text = (
             value.value if isinstance(value, LiteralValue) else documents.corners(value)

@@ -2,17 +2,21 @@
 The resource tree.
 
     /                              landing page, or the OWS endpoint
-    /ows/                          the OWS endpoint
+    /ows/                          the OWS endpoint: WPS, and the map services
     /status/                       a page of jobs
     /status/{uuid}                 a job
     /jobs/{uuid}/files             what a job has made
     /jobs/{uuid}/files/{name}      one of these
+    /jobs/{uuid}/files.zip         all of them, with the log
     /jobs/{uuid}/log               what the run has printed
+    /jobs/{uuid}/wfs3/…            its layers, by OGC API Features
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from html import escape
 from typing import Any
 
@@ -23,10 +27,11 @@ from qgswps import __version__
 from qgswps.errors import Fault, OWSError
 from qgswps.model import Job
 from qgswps.ows import kvp
-from qgswps.web import pages
+from qgswps.web import mapquery, pages
 from qgswps.web.access import JobAccess
 from qgswps.web.deferral import Deferral, Handler, Response, jsonError
 from qgswps.web.files import FilesEndpoint
+from qgswps.web.maps import ByService, MapsEndpoint
 from qgswps.web.ows import OWSEndpoint
 from qgswps.web.status import StatusEndpoint
 
@@ -81,7 +86,8 @@ class JobRoutes(Resource):
         jobId = name.decode("utf-8", "replace")
         if not jobId:
             return self._indexResource()
-        rest = [part.decode("utf-8", "replace") for part in request.postpath or ()]
+        # Names of files may be of any bytes.
+        rest = [os.fsdecode(part) for part in request.postpath or ()]
         if rest and not rest[-1]:
             rest.pop()
         handlers = self.routes.get(rest[0] if rest else "")
@@ -119,12 +125,13 @@ class Root(Resource):
         ows: OWSEndpoint,
         status: StatusEndpoint,
         files: FilesEndpoint,
+        maps: MapsEndpoint,
         title: str,
         abstract: str,
         crossOrigin: bool,
     ) -> None:
         super().__init__()
-        self._ows = ows.resource(crossOrigin)
+        self._ows = ByService(ows.resource(crossOrigin), maps.resource(crossOrigin))
         capabilities = "ows/?service=WPS&request=GetCapabilities"
         self._page = pages.page(
             title,
@@ -144,7 +151,12 @@ class Root(Resource):
 
         jobRoutes: dict[str, Mapping[bytes, JobHandler]] = {
             "files": {b"GET": files.answer},
+            "files.zip": {b"GET": files.archive},
             "log": {b"GET": files.log},
+            "wfs3": {b"GET": maps.features},
+            # So QGIS Server names the forms of its first page.
+            "wfs3.json": {b"GET": partial(maps.features, ending=".json")},
+            "wfs3.html": {b"GET": partial(maps.features, ending=".html")},
         }
         statusRoutes: dict[str, Mapping[bytes, JobHandler]] = {
             "": {b"GET": show, b"DELETE": dismiss}
@@ -160,7 +172,8 @@ class Root(Resource):
         if name:
             return notFound()
         _, _, query = request.uri.partition(b"?")
-        if (kvp.parseQuery(query).get("service") or "").upper() == "WPS":
+        service = (kvp.parseQuery(query).get("service") or "").upper()
+        if service == "WPS" or service in mapquery.NAMES:
             return self._ows
 
         async def answer(request: Request) -> Response:

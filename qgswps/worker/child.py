@@ -3,6 +3,9 @@ The worker: a forked child that does one thing and exits.
 
 It answers one command on its own socket.  The job's output and errors go to
 the file C{log} in the job directory.
+
+A worker that is asked for a map does nothing else from then on, until the
+server closes the socket.
 """
 
 from __future__ import annotations
@@ -28,13 +31,16 @@ from qgswps.errors import Fault, OWSError
 from qgswps.model import Result
 from qgswps.pool.commands import (
     Execute,
+    LogMessage,
+    PrepareProject,
     Progress,
     QuietAMP,
+    ServeMap,
     SummarizeProject,
     WorkerFault,
     clip,
 )
-from qgswps.worker import project, runner
+from qgswps.worker import maps, project, runner
 from qgswps.worker.feedback import Feedback
 from qgswps.worker.loop import BlockingTransport
 
@@ -45,10 +51,11 @@ TEMPORARY = "tmp"
 
 
 class WorkerProtocol(QuietAMP):
-    """Answers the server's one command."""
+    """Answers the server's one command, or many of them if they are for maps."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.maps: maps.Maps | None = None
         self.feedback = Feedback(self.report)
         self.done = False
         self.temporary: str | None = None
@@ -86,24 +93,61 @@ class WorkerProtocol(QuietAMP):
         return {"result": RESULT}
 
     @SummarizeProject.responder
-    def summarizeProject(self, map: str, output: str) -> dict[str, str]:
+    def summarizeProject(self, map: str, output: str, known: str) -> dict[str, Any]:
         """Look into a project."""
 
-        def summarize() -> dict[str, str]:
+        def summarize() -> dict[str, Any]:
             try:
-                codec.write(output, project.summarize(map))
+                summary = project.summarize(map, known)
             except OWSError as error:
                 raise WorkerFault(clip(str(error))) from None
-            return {"output": output}
+            if summary is not None:
+                codec.write(output, summary)
+            return {"changed": summary is not None}
 
         return self._once(summarize)
 
-    def _once(self, work: Callable[[], dict[str, str]]) -> dict[str, str]:
+    @ServeMap.responder
+    def serveMap(self, output: str, **arguments: str) -> dict[str, Any]:
+        """Have QGIS Server answer a request."""
+
+        def serve() -> dict[str, Any]:
+            if self.maps is None:
+                # There is no run that could be told to end.
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+                # The server removes it when this process is gone.
+                folder = os.path.join(os.path.dirname(output), f"tmp-{os.getpid()}")
+                useTemporaryFolder(folder)
+                self.maps = maps.Maps(self.log)
+            return self.maps.serve(output=output, **arguments)
+
+        return self._guarded(serve)
+
+    @PrepareProject.responder
+    def prepareProject(self, directory: str) -> dict[str, Any]:
+        """Make a job's result project."""
+
+        def prepare() -> dict[str, Any]:
+            maps.prepare(directory)
+            return {}
+
+        return self._guarded(prepare)
+
+    def log(self, level: str, text: str) -> None:
+        """Send a line to the server's log."""
+        self.callRemote(LogMessage, level=level, text=clip(text))
+
+    def _once(self, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         self.done = True
+        return self._guarded(work)
+
+    def _guarded(self, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         try:
             return work()
         except WorkerFault:
             raise
+        except OWSError as error:
+            raise WorkerFault(clip(f"{error.status} {error}")) from None
         except BaseException as error:
             # An undeclared error would end the connection without a word.
             traceback.print_exc()

@@ -109,6 +109,21 @@ OVERWRITE_FILE = _first(
     "QgsVectorFileWriter.CreateOrOverwriteFile",
 )
 
+WITHOUT_GEOMETRY = _first(
+    "Qgis.FeatureRequestFlag.NoGeometry",
+    "QgsFeatureRequest.Flag.NoGeometry",
+)
+
+EXACT_INTERSECT = _first(
+    "Qgis.FeatureRequestFlag.ExactIntersect",
+    "QgsFeatureRequest.Flag.ExactIntersect",
+)
+
+STRETCH = _first(
+    "QgsContrastEnhancement.ContrastEnhancementAlgorithm.StretchToMinimumMaximum",
+    "QgsContrastEnhancement.StretchToMinimumMaximum",
+)
+
 
 def readFlags(*flags: Any) -> Any:
     """Some of the flags for reading a project, together; None counts not."""

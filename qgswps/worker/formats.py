@@ -1,4 +1,9 @@
-"""The data formats of layers: how clients name them and GDAL writes them."""
+"""
+The formats of layers: how clients name them and GDAL writes them.
+
+To take a layer from a map service is a format, too: what is written then is
+what the service reads.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,8 @@ from collections.abc import Sequence
 import attrs
 
 from qgswps.errors import invalid
-from qgswps.model import Format
+from qgswps.model import SERVICES, Format
+from qgswps.worker.job import Job
 
 GML_SCHEMA = "http://schemas.opengis.net/gml/3.1.1/base/gml.xsd"
 
@@ -31,7 +37,8 @@ class OutputFormat:
     """
     A format that layers are written in.
 
-    @ivar format: as published.
+    @ivar format: as published; the media type of a service if the layer is to
+        be taken from that.
     @ivar driver: GDAL's short name.
     @ivar layerOptions: the driver's creation options for layers.
     @ivar datasetOptions: the driver's creation options for files.
@@ -46,6 +53,17 @@ class OutputFormat:
     datasetOptions: tuple[str, ...] = ()
     crs: str | None = None
 
+    @property
+    def isService(self) -> bool:
+        """Whether a client gets a reference to a service, not data."""
+        return self.format.mimeType in SERVICES
+
+
+def _services(names: Sequence[str], suffix: str, driver: str) -> list[OutputFormat]:
+    """Formats for the services of these names."""
+    mimeTypes = {service: mimeType for mimeType, service in SERVICES.items()}
+    return [OutputFormat(Format(mimeTypes[name]), suffix, driver) for name in names]
+
 
 #: QGIS's own options for GeoJSON sinks, so that both ways of writing agree.
 _GEOJSON_OPTIONS = ("COORDINATE_PRECISION=15", "RFC7946=NO")
@@ -59,25 +77,35 @@ VECTOR_OUTPUTS = (
         "GML",
         datasetOptions=("FORMAT=GML3", "GML3_LONGSRS=YES", "XSISCHEMA=OFF"),
     ),
+    *_services(("WMS", "WFS", "WMTS"), ".gpkg", "GPKG"),
 )
-RASTER_OUTPUTS = (OutputFormat(GEOTIFF, ".tif", "GTiff"),)
+RASTER_OUTPUTS = (
+    OutputFormat(GEOTIFF, ".tif", "GTiff"),
+    *_services(("WMS", "WCS", "WMTS"), ".tif", "GTiff"),
+)
 
 #: What layer inputs are read in.
 VECTOR_INPUTS = (GEOJSON, GEOJSON_WITH_CRS, JSON, GML, GML_AS_XML)
 RASTER_INPUTS = (GEOTIFF, GEOTIFF_QUALIFIED, GEOTIFF_AS_APPLICATION)
 
 
-def choose(
-    outputs: Sequence[OutputFormat], wanted: Format | None, locator: str
-) -> OutputFormat:
-    """The output format that a client asks for, or the default one."""
+def choose(outputs: Sequence[OutputFormat], name: str, job: Job) -> OutputFormat:
+    """
+    The format in which the client takes an output of the job.
+
+    With a project, what names no format is taken from its services, unless
+    the data itself is to be the answer.
+
+    @raise OWSError: the client names one that there is not.
+    """
+    request = job.wanted(name)
+    wanted = request.format if request else None
     if wanted is None or not wanted.mimeType:
-        return outputs[0]
+        served = job.hasProject and not job.request.raw
+        return next(output for output in outputs if output.isService is served)
     for test in (str.lower, baseType):
         for output in outputs:
             if test(output.format.mimeType) == test(wanted.mimeType):
                 return output
     known = ", ".join(output.format.mimeType for output in outputs)
-    raise invalid(
-        locator, f"{locator} can't be had as {wanted.mimeType}, only as {known}"
-    )
+    raise invalid(name, f"{name} can't be had as {wanted.mimeType}, only as {known}")

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 from qgis.core import QgsCoordinateReferenceSystem, QgsProcessingContext, QgsProject
 
-from qgswps.model import ExecuteRequest, Format, OutputRequest
+from qgswps.model import ExecuteRequest, Format, OutputRequest, ResultLayer
 
 INPUTS = "inputs"
 OUTPUTS = "outputs"
@@ -34,6 +34,7 @@ class Job:
     @ivar titles: what layer outputs are to be called, by output.
     @ivar formats: the format that each file was written in, by output, as far
         as an input's conversion has decided that already.
+    @ivar layers: the layers that were made and taken, so far.
     @ivar plainCrs: whether all CRSs seen so far have a code by which a
         GeoJSON file can name them.
     """
@@ -45,6 +46,7 @@ class Job:
     hasProject: bool = False
     titles: dict[str, str] = attrs.field(factory=dict)
     formats: dict[str, Format] = attrs.field(factory=dict)
+    layers: list[ResultLayer] = attrs.field(factory=list)
     plainCrs: bool = True
     _names: set[str] = attrs.field(factory=set)
 

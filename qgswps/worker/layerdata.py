@@ -29,10 +29,12 @@ _HEAD = 4096
 _BOM = b"\xef\xbb\xbf"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
+_VECTORS = {"vector", "point", "line", "polygon", "nogeometry"}
+
 
 def inputFormats(kinds: Sequence[str]) -> tuple[Format, ...]:
     """The formats in which layers of these kinds may be sent."""
-    vector = not kinds or not {"raster", "mesh", "pointcloud"} & set(kinds)
+    vector = not kinds or bool(_VECTORS & set(kinds))
     raster = not kinds or "raster" in kinds
     return (formats.VECTOR_INPUTS if vector else ()) + (
         formats.RASTER_INPUTS if raster else ()

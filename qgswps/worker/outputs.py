@@ -7,13 +7,17 @@ import math
 import os
 import re
 import shutil
+import sys
+import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import attrs
 from osgeo import gdal
 from qgis.core import (
     QgsCoordinateReferenceSystem,
     QgsCoordinateTransform,
+    QgsFeatureRequest,
     QgsProcessingAlgorithm,
     QgsProcessingOutputDefinition,
     QgsProcessingUtils,
@@ -27,13 +31,15 @@ from qgswps.model import (
     FileValue,
     Format,
     LayerType,
+    LayerValue,
     LiteralType,
     LiteralValue,
     Metadata,
     OutputData,
     OutputDescription,
+    ResultLayer,
 )
-from qgswps.worker import compat, formats
+from qgswps.worker import compat, formats, project, resultproject, styles
 from qgswps.worker.formats import OutputFormat
 from qgswps.worker.job import OUTPUTS, Job, fileName
 from qgswps.worker.parameters.base import Unpublished
@@ -119,11 +125,14 @@ def collect(
         if not job.isWanted(name):
             continue
         value = compat.plain(results.get(name))
-        convert = _COLLECT.get(output.type())
         # An optional result that was not made is not in the answer.
-        if value is not None and convert is not None:
-            title = job.titles.get(name) or output.description() or name
-            collected[name] = convert(name, title, value, job)
+        if value is None:
+            continue
+        title = job.titles.get(name) or output.description() or name
+        if output.type() in _LAYERS:
+            collected[name] = _layerOutput(algorithm, output, title, value, job)
+        elif output.type() in _COLLECT:
+            collected[name] = _COLLECT[output.type()](name, title, value, job)
     return collected
 
 
@@ -176,15 +185,80 @@ def _intoOutputs(name: str, path: str, job: Job) -> str:
     return relative
 
 
-def _vector(name: str, title: str, value: Any, job: Job) -> OutputData:
-    request = job.wanted(name)
-    wanted = formats.choose(
-        formats.VECTOR_OUTPUTS, request.format if request else None, name
+# Layers
+
+
+@attrs.frozen
+class _Made:
+    """
+    The data of a layer as the client takes it.
+
+    @ivar path: relative to the job directory.
+    @ivar layer: what it was written from, if that had to be opened.
+    """
+
+    path: str
+    format: OutputFormat
+    kind: str
+    provider: str
+    layer: Any = None
+
+
+def _layerOutput(
+    algorithm: QgsProcessingAlgorithm,
+    output: QgsProcessingOutputDefinition,
+    title: str,
+    value: Any,
+    job: Job,
+) -> OutputData:
+    """A layer, which is one of the result project in any case."""
+    name = output.name()
+    processed = _postProcessed(name, value, job)
+    made = _LAYERS[output.type()](name, value, job)
+    style = styles.find(algorithm, name, made.path, processed or made.layer, job)
+    # The project's own name is that of all layers together.
+    taken = [job.request.processId, *(layer.name for layer in job.layers)]
+    layer = ResultLayer(
+        output=name,
+        name=resultproject.uniqueName(title, taken),
+        kind=made.kind,
+        path=made.path,
+        provider=made.provider,
+        style=style,
     )
+    job.layers.append(layer)
+    if made.format.isService:
+        served = resultproject.serviceName(layer.name)
+        return LayerValue(served, made.format.format, title)
+    return FileValue(made.path, made.format.format, title)
+
+
+def _postProcessed(name: str, value: Any, job: Job) -> Any:
+    """
+    The layer, after what the algorithm wants done to it before it is shown;
+    None if it wants nothing.
+    """
+    key = value if isinstance(value, str) else getattr(value, "id", str)()
+    details = job.context.layersToLoadOnCompletion().get(key)
+    processor = details.postProcessor() if details is not None else None
+    if processor is None:
+        return None
+    layer = _layer(name, value, job)
+    try:
+        processor.postProcessLayer(layer, job.context, job.context.feedback())
+    except Exception as error:
+        # It is about the look of a result that is there.
+        traceback.print_exc(file=sys.stderr)
+        sys.stderr.write(f"WARNING: {name} could not be post-processed: {error}\n")
+    return layer
+
+
+def _vector(name: str, value: Any, job: Job) -> _Made:
+    wanted = formats.choose(formats.VECTOR_OUTPUTS, name, job)
     written = job.relative(value) if isinstance(value, str) else None
     isGeoJson = written is not None and written.endswith(".geojson")
     if isGeoJson and wanted.driver == "GeoJSON" and _isIn(str(value), wanted.crs):
-        return FileValue(str(written), wanted.format, title)
+        return _Made(str(written), wanted, "vector", "ogr")
     layer = _layer(name, value, job)
     if layer.type() != compat.LAYER_VECTOR:
         raise failure(f"the algorithm's output {name} is no vector layer")
@@ -195,7 +269,7 @@ def _vector(name: str, title: str, value: Any, job: Job) -> OutputData:
         _write(layer, target, wanted, job)
     relative = job.relative(target)
     assert relative is not None
-    return FileValue(relative, wanted.format, title)
+    return _Made(relative, wanted, project.kindOf(layer), "ogr", layer)
 
 
 def _swap(source: str, target: str, layer: Any, wanted: OutputFormat, job: Job) -> str:
@@ -251,6 +325,8 @@ def _write(layer: Any, path: str, wanted: OutputFormat, job: Job) -> None:
     options.fileEncoding = "UTF-8"
     options.layerName = os.path.splitext(os.path.basename(path))[0]
     options.layerOptions = list(wanted.layerOptions)
+    if wanted.driver == "GPKG":
+        options.layerOptions += _columns(layer)
     options.datasourceOptions = list(wanted.datasetOptions)
     options.actionOnExistingFile = compat.OVERWRITE_FILE
     if wanted.crs is not None and layer.crs().isValid():
@@ -268,11 +344,47 @@ def _write(layer: Any, path: str, wanted: OutputFormat, job: Job) -> None:
         )
 
 
-def _raster(name: str, title: str, value: Any, job: Job) -> OutputData:
-    request = job.wanted(name)
-    wanted = formats.choose(
-        formats.RASTER_OUTPUTS, request.format if request else None, name
-    )
+def _columns(layer: Any) -> list[str]:
+    """
+    How a GeoPackage's own columns are named beside the layer's attributes.
+
+    An attribute of the name of the key becomes the key; if it can't be one,
+    it stays what it is.
+    """
+    fields = {field.name().lower(): n for n, field in enumerate(layer.fields())}
+    key = "fid"
+    while key in fields and not (key == "fid" and _isKey(layer, fields[key])):
+        key = f"{key}_" if key != "fid" else "ogc_fid"
+    geometry = "geom"
+    while geometry in fields:
+        geometry += "_"
+    return [f"FID={key}", f"GEOMETRY_NAME={geometry}"]
+
+
+#: The numbers of Qt's types of whole numbers with 32 and 64 bits.
+_WHOLE = (2, 4)
+
+
+def _isKey(layer: Any, index: int) -> bool:
+    """Whether an attribute tells all features apart, by whole numbers."""
+    if compat.number(layer.fields()[index].type()) not in _WHOLE:
+        return False
+    seen = set()
+    for feature in layer.getFeatures(
+        QgsFeatureRequest()
+        .setFlags(compat.WITHOUT_GEOMETRY)
+        .setSubsetOfAttributes([index])
+    ):
+        value = compat.plain(feature[index])
+        if not isinstance(value, int) or value in seen:
+            return False
+        seen.add(value)
+    return True
+
+
+def _raster(name: str, value: Any, job: Job) -> _Made:
+    wanted = formats.choose(formats.RASTER_OUTPUTS, name, job)
+    layer = None
     written = job.relative(value) if isinstance(value, str) else None
     if written is None or not written.startswith(f"{OUTPUTS}/"):
         layer = _layer(name, value, job)
@@ -285,15 +397,18 @@ def _raster(name: str, title: str, value: Any, job: Job) -> OutputData:
         assert written is not None
     elif not os.path.isfile(str(value)):
         raise failure(f"the algorithm made no file for its output {name}")
-    return FileValue(written, wanted.format, title)
+    return _Made(written, wanted, "raster", "gdal", layer)
 
+
+_LAYERS: dict[str, Callable[[str, Any, Job], _Made]] = {
+    "outputVector": _vector,
+    "outputRaster": _raster,
+}
 
 _COLLECT: dict[str, Callable[[str, str, Any, Job], OutputData]] = {
     "outputNumber": _number,
     "outputString": _string,
     "outputBoolean": _boolean,
-    "outputVector": _vector,
-    "outputRaster": _raster,
     "outputFile": _file,
     "outputHtml": _html,
 }

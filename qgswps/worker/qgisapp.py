@@ -36,6 +36,8 @@ _LEVELS = {compat.LEVEL_WARNING: "warn", compat.LEVEL_CRITICAL: "error"}
 _SETTINGS = {
     # Reading a GeoPackage would else write to it.
     "qgis/walForSqlite3": "false",
+    # Result projects would else name the user that the server runs as.
+    "core/projects/anonymize_saved_projects": "true",
 }
 
 #: QGIS ends with the last reference to its application.
@@ -122,10 +124,11 @@ def _startProcessing(settings: WorkerSettings) -> None:
         sys.path.insert(0, plugins)
     from processing.core.Processing import Processing
 
-    from qgswps.worker import scripts
+    from qgswps.worker import scripts, styles
 
     Processing.initialize()
     scripts.install(settings)
+    styles.install(settings)
 
 
 def defaultProject(defaultCrs: str) -> None:

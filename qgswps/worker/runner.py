@@ -18,16 +18,20 @@ from qgis.core import (
 
 from qgswps import codec
 from qgswps.errors import Fault, OWSError, failure, missing
-from qgswps.model import InputValue, LiteralValue, Result, Task
-from qgswps.worker import compat, outputs, parameters, project
+from qgswps.model import InputValue, LayerValue, Result, Task
+from qgswps.worker import (
+    lazyproject,
+    needs,
+    outputs,
+    parameters,
+    project,
+    resultproject,
+)
 from qgswps.worker.feedback import Feedback
 from qgswps.worker.job import OUTPUTS, Job
 
 #: The file that says what to do, in the job directory.
 TASK = "task.json"
-
-#: Providers whose algorithms see no layer but those that they are given.
-_CONFINED = {"native", "qgis", "gdal", "3d"}
 
 
 def run(directory: str, feedback: Feedback) -> Result:
@@ -97,9 +101,10 @@ def _run(directory: str, feedback: Feedback) -> Result:
     ok, text = algorithm.canExecute()
     if not ok:
         raise failure(f"{request.processId} can't be run here: {text}")
-    source = QgsProject.instance()
+    partial = project.PartialProject(QgsProject.instance())
     if task.project is not None:
-        source = project.load(task.project, _neededLayers(algorithm, task))
+        partial = project.load(task.project, needs.texts(algorithm, request))
+    source = partial.project
     os.makedirs(os.path.join(directory, OUTPUTS), exist_ok=True)
     # A plugin of QGIS, which is found only when QGIS has started.
     from processing.tools import dataobjects
@@ -109,35 +114,29 @@ def _run(directory: str, feedback: Feedback) -> Result:
     job = Job(directory, request, source, context, task.project is not None)
     job.sees(source.crs())
     values = _values(algorithm, job)
-    _check(algorithm, values, context)
-    if not algorithm.validateInputCrs(values, context):
-        feedback.pushWarning("Not all input layers use the same CRS.")
-    results, ok = algorithm.run(values, context, feedback, {}, False)
+    with lazyproject.opening(partial, algorithm):
+        _check(algorithm, values, context)
+        if not algorithm.validateInputCrs(values, context):
+            feedback.pushWarning("Not all input layers use the same CRS.")
+        results, ok = algorithm.run(values, context, feedback, {}, False)
     if feedback.isCanceled():
         raise failure("the run was cancelled")
     if not ok or any(map(_PROGRAM_FAILED.match, feedback.errors)):
         raise failure(_said("", feedback))
     try:
-        return Result(outputs=outputs.collect(algorithm, results, job))
+        made = outputs.collect(algorithm, results, job)
     except OWSError as error:
         if error.status < 500:
             raise
         # The algorithm may have said why, and gone on.
         raise failure(_said(str(error), feedback)) from error
-
-
-def _neededLayers(algorithm: QgsProcessingAlgorithm, task: Task) -> list[str] | None:
-    """The layers that a run needs, by name or id; None for all."""
-    if compat.isSet(algorithm.flags(), compat.ALGORITHM_REQUIRES_PROJECT):
-        return None
-    if algorithm.provider().id() not in _CONFINED:
-        # A script or model may take any layer of the project it runs in.
-        return None
-    return [
-        each.value.value
-        for each in task.request.inputs
-        if isinstance(each.value, LiteralValue)
-    ]
+    isServed = any(isinstance(output, LayerValue) for output in made.values())
+    if job.layers and (job.hasProject or isServed):
+        # Else it is made when it is first wanted.
+        resultproject.write(
+            directory, request.processId, job.layers, source if job.hasProject else None
+        )
+    return Result(outputs=made, layers=tuple(job.layers))
 
 
 def _values(algorithm: QgsProcessingAlgorithm, job: Job) -> dict[str, Any]:

@@ -46,13 +46,25 @@ class QueueTestCase(SynchronousTestCase):
         self.store = MemoryStore()
         self.executor = FakeExecutor(self.capacity)
         self.spool = Spool(self.mktemp())
+        self.released: list[tuple[str, bool]] = []
         self.queue = self.makeQueue()
 
     def makeQueue(self) -> JobQueue:
         """A queue over the same store and spool: as after a restart."""
         return JobQueue(
-            self.reactor, self.store, self.executor, self.spool, "here", self.limits
+            self.reactor,
+            self.store,
+            self.executor,
+            self.spool,
+            "here",
+            self.limits,
+            self.release,
         )
+
+    def release(self, directory: str) -> None:
+        """Whose directory is about to go, and whether it is there."""
+        released = (os.path.basename(directory), os.path.isdir(directory))
+        self.released.append(released)
 
     def recover(self) -> None:
         """Take up what was left behind."""
@@ -797,7 +809,9 @@ class PositionTests(StartedTestCase):
         """Record and directory go, and the expiry finds nothing to do."""
         job, execution = self.start()
         execution.end(DONE)
+        self.assertEqual(self.released, [])
         self.successResultOf(self.queue.remove(job.id))
+        self.assertEqual(self.released, [(job.id, True)])
         self.assertNotIn(job.id, self.store.jobs)
         self.assertNotIn(job.id, self.spool.jobIds())
         self.reactor.advance(2000)

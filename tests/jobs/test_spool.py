@@ -106,6 +106,62 @@ class SpoolTests(SynchronousTestCase):
         expected = [("..b", 1), ("a.tif", 3), ("sub/ä.txt", 2)]
         self.assertEqual(self.spool.outputFiles("j"), expected)
 
+    def test_outputs(self) -> None:
+        """Outputs are told with the time of their last change."""
+        self.spool.create("j", makeTask())
+        with open(self.path("outputs", "a"), "wb") as file:
+            file.write(b"123")
+        os.utime(self.path("outputs", "a"), (1, 1000.5))
+        os.mkfifo(self.path("outputs", "pipe"))
+        self.assertEqual(
+            self.spool.outputs("j"), [spool.OutputFile("a", 3, modified=1000.5)]
+        )
+
+    def test_outputsGo(self) -> None:
+        """A file that goes while the others are looked at is not there."""
+        self.spool.create("j", makeTask())
+        with open(self.path("outputs", "a"), "wb"):
+            pass
+
+        def walk(root: str) -> list[tuple[str, list[str], list[str]]]:
+            return [(root, [], ["a", "gone"])]
+
+        self.patch(os, "walk", walk)
+        self.assertEqual(self.spool.outputFiles("j"), [("a", 0)])
+
+    def test_outputsAreALink(self) -> None:
+        """What is elsewhere is none of the job's."""
+        self.spool.create("j", makeTask())
+        os.rmdir(self.path("outputs"))
+        os.symlink("/etc", self.path("outputs"))
+        self.assertEqual(self.spool.outputs("j"), [])
+
+    def test_openBelow(self) -> None:
+        """A file is opened where it is, not where a link leads."""
+        self.spool.create("j", makeTask())
+        os.mkdir(self.path("outputs", "sub"))
+        with open(self.path("outputs", "sub", "a"), "wb") as file:
+            file.write(b"123")
+        for link, target in (("link", "a"), ("../folder", "sub"), ("../out", "..")):
+            os.symlink(target, self.path("outputs", "sub", link))
+        os.mkfifo(self.path("outputs", "pipe"))
+        before = len(os.listdir("/proc/self/fd"))
+        with spool.openBelow(self.path(), "outputs/sub/a") as opened:
+            self.assertEqual(opened.read(), b"123")
+        for path in (
+            "outputs/sub/link",
+            "outputs/folder/a",
+            "outputs/out/task.json",
+            "outputs/../task.json",
+            "outputs/sub",
+            "outputs/pipe",
+            "outputs/nothing",
+            "nothing/a",
+            "task.json/a",
+        ):
+            self.assertRaises(OSError, spool.openBelow, self.path(), path)
+        self.assertEqual(len(os.listdir("/proc/self/fd")), before)
+
     def test_traces(self) -> None:
         """The directory tells how far a run has come."""
         self.spool.create("j", makeTask())

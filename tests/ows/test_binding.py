@@ -26,6 +26,7 @@ from qgswps.model import (
     OutputDescription,
     OutputRequest,
     ProcessDescription,
+    ProjectPart,
     ProjectSummary,
     Range,
     ReferenceValue,
@@ -35,6 +36,7 @@ from qgswps.ows.binding import bind, unknownProcess
 GEOJSON = Format("application/geo+json")
 GML = Format("text/xml; subtype=gml/3.1.1", schema="http://gml.xsd")
 TIFF = Format("image/tiff", "base64")
+WFS = Format("application/x-ogc-wfs")
 ZIP = Format("application/zip", "base64")
 VECTOR = (GEOJSON, GML, ZIP)
 INVALID = "InvalidParameterValue"
@@ -49,7 +51,12 @@ PROJECT = ProjectSummary(
         LayerSummary("id3", "Twin", "line"),
         LayerSummary("id4", "Twin", "point"),
         LayerSummary("id5", "{odd}", "line"),
+        LayerSummary("id6", "Gone", "line", valid=False),
+        LayerSummary("id7", "layer:Roads?x=1", "line"),
+        LayerSummary("id8", "A&B? 50%", "line"),
     ),
+    layouts=("Map", "A4 "),
+    themes=("Night",),
 )
 
 
@@ -234,6 +241,8 @@ class OccurrenceTests(BindTestCase):
         for data in kinds:
             self.assertEqual(self.bindInput(data, text(" "), minOccurs=0), (), data)
             self.refused(data, text(""))
+        layout = LiteralType(part=ProjectPart("layout"))
+        self.assertEqual(self.bindInput(layout, text(""), minOccurs=0), ())
         bound = self.bindInput(LiteralType(), text(""), minOccurs=0)
         self.assertEqual(bound, (text(""),))
 
@@ -430,6 +439,8 @@ class LayerTests(BindTestCase):
             ("Twin", "Twin"),
             ("id3", "id3"),
             ("{odd}", "{odd}"),
+            ("A&B? 50%", "A&B? 50%"),
+            ("Gone", None),
             ("roads", None),
             ("Relief", None),
             ("id2", None),
@@ -467,6 +478,99 @@ class LayerTests(BindTestCase):
                 self.assertEqual(bound, (expected,))
 
 
+class ReferenceTests(BindTestCase):
+    """References to layers of a project, and to some of their features."""
+
+    line = LayerType(("line",), VECTOR)
+    any = LayerType((), VECTOR)
+
+    def test_taken(self) -> None:
+        """What fits is left as it is."""
+        for given in [
+            "layer:Roads",
+            "layer:id1",
+            "layer:Twin",
+            "layer:A%26B%3F%2050%25",
+            "layer:Roads?select=%22a%22%20%3E%201",
+            "layer:Roads?rect=0,0,1,1",
+            "layer:Roads?rect=0,0,1,1,EPSG:4326&select=a",
+            "layer:Roads?x=1",  # there is a layer of that name
+        ]:
+            for layers in (PROJECT, None):
+                if given.endswith("x=1") and layers is None:
+                    continue
+                for data in (self.line, self.any):
+                    (bound,) = self.bindInput(
+                        data, text(f" {given} "), map="m", layers=layers
+                    )
+                    self.assertEqual(bound, text(given))
+        (bound,) = self.bindInput(
+            self.any, text("layer:Relief"), map="m", layers=PROJECT
+        )
+        self.assertEqual(bound, text("layer:Relief"))
+
+    def test_several(self) -> None:
+        """Of an input that takes several, each may be one."""
+        values = (text("layer:Roads?select=a"), text("Twin"), text("layer:id3"))
+        bound = self.bindInput(self.line, *values, maxOccurs=3, map="m", layers=PROJECT)
+        self.assertEqual(bound, values)
+
+    def test_refused(self) -> None:
+        """What is wrong is named."""
+        for given, said in [
+            ("layer:", "needs the name"),
+            ("layer:Rivers", "'Rivers', and the project has no such layer"),
+            ("layer:Relief", "not of a fitting kind"),
+            ("layer:Gone", "can't be opened"),
+            ("layer:Roads?x=2", "not 'x=2'"),
+            ("layer:Roads?select=", "empty select="),
+            ("layer:Roads?rect=0,0,1", "rect=minx,miny,maxx,maxy"),
+            ("layer:A&B? 50%", "not ' 50%'"),
+        ]:
+            told = self.refused(self.line, text(given), map="m", layers=PROJECT)
+            self.assertIn(said, told)
+        for given in ("layer:Relief?rect=0,0,1,1", "layer:id2?select=a"):
+            told = self.refused(self.any, text(given), map="m", layers=PROJECT)
+            self.assertIn("selects features", told)
+
+    def test_withoutMap(self) -> None:
+        """Without a project there are no layers."""
+        (bound,) = self.bindInput(self.line, text("layer:Roads"))
+        self.assertIsInstance(bound, ComplexValue)
+
+
+class PartTests(BindTestCase):
+    """Layouts and themes."""
+
+    def test_parts(self) -> None:
+        """What the project does not have is refused."""
+        for kind, given, expected in [
+            ("layout", "Map", "Map"),
+            ("layout", " Map ", "Map"),
+            ("layout", "A4 ", "A4 "),
+            ("layout", "A4", None),
+            ("layout", "Night", None),
+            ("theme", "Night", "Night"),
+            ("theme", "Day", None),
+            ("field", "anything", "anything"),
+        ]:
+            data = LiteralType(part=ProjectPart(kind))
+            if expected is None:
+                told = self.refused(data, text(given), map="m", layers=PROJECT)
+                self.assertIn("is one of", told)
+            else:
+                bound = self.bindInput(data, text(given), map="m", layers=PROJECT)
+                self.assertEqual(bound, (text(expected),))
+
+    def test_none(self) -> None:
+        """A project without any has none to name."""
+        data = LiteralType(part=ProjectPart("theme"))
+        bare = ProjectSummary("", "", ())
+        told = self.refused(data, text("Night"), map="m", layers=bare)
+        self.assertIn("there is none", told)
+        self.assertEqual(self.bindInput(data, text("Night")), (text("Night"),))
+
+
 class OutputTests(SynchronousTestCase):
     """What is asked for."""
 
@@ -478,6 +582,7 @@ class OutputTests(SynchronousTestCase):
             OutputDescription("N", "N", LiteralType("float", uoms=("m", "ft"))),
             OutputDescription("B", "B", BoundingBoxType(("EPSG:4326",))),
             OutputDescription("F", "F", ComplexType((TIFF,))),
+            OutputDescription("M", "M", LayerType((), (GEOJSON, WFS))),
         ),
     )
 
@@ -499,6 +604,11 @@ class OutputTests(SynchronousTestCase):
         ]:
             (bound,) = self.bind(OutputRequest("L", given, asReference=True))
             self.assertEqual(bound, OutputRequest("L", expected, asReference=True))
+        (bound,) = self.bind(OutputRequest("L", Format("")))
+        self.assertEqual(bound, OutputRequest("L"))
+        (bound,) = self.bind(OutputRequest("M", Format("application/X-OGC-WFS")))
+        self.assertEqual(bound.format, WFS)
+        self.refused("L", OutputRequest("L", WFS))
         self.refused("L", OutputRequest("L", Format("image/png")))
         self.refused("F", OutputRequest("F", Format("image/png")))
 

@@ -29,7 +29,23 @@ EXAMPLES: dict[str, tuple[dict[str, Any], dict[str, Any] | None]] = {
     "Fork": ({"socket": 5}, {"pid": 2**22}),
     "Exited": ({"pid": 7, "status": 139, "peak": 2**40}, None),
     "Execute": ({"directory": "/tmp/ä b"}, {"result": "result.json"}),
-    "SummarizeProject": ({"map": "/ä.qgs", "output": "/o"}, {"output": "/o"}),
+    "SummarizeProject": (
+        {"map": "/ä.qgs", "output": "/o", "known": "1"},
+        {"changed": True},
+    ),
+    "PrepareProject": ({"directory": "/ä b"}, {}),
+    "ServeMap": (
+        {
+            "project": "/ä.qgs",
+            "directory": "/ä b",
+            "method": "GET",
+            "url": "http://h/?a=%20",
+            "headers": "{}",
+            "body": "",
+            "output": "/o",
+        },
+        {"status": 200, "headers": "{}"},
+    ),
     "Progress": ({"percent": -1.0, "message": LONG}, None),
     "LogMessage": ({"level": "info", "text": LONG}, None),
 }

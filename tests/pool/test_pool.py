@@ -506,11 +506,14 @@ class SummaryTests(PoolTestCase):
         super().setUp()
         self.peer = self.getReady()
 
-    def summarize(self) -> tuple[Deferred[ProjectSummary], Link, WorkerPeer]:
+    def summarize(
+        self, known: str = ""
+    ) -> tuple[Deferred[ProjectSummary | None], Link, WorkerPeer]:
         """Look into a project."""
-        summary = self.pool.summarize("/p.qgs")
+        summary = self.pool.summarize("/p.qgs", known)
         link, worker = self.fork(self.peer, 77)
         self.assertEqual(worker.asked["map"], "/p.qgs")
+        self.assertEqual(worker.asked["known"], known)
         return summary, link, worker
 
     def temporary(self) -> list[str]:
@@ -522,9 +525,17 @@ class SummaryTests(PoolTestCase):
         summary, link, worker = self.summarize()
         codec.write(worker.asked["output"], SUMMARY)
         self.assertEqual(len(self.temporary()), 1)
-        worker.answer.callback({"output": worker.asked["output"]})
+        worker.answer.callback({"changed": True})
         link.flush()
         self.assertEqual(self.successResultOf(summary), SUMMARY)
+        self.assertEqual(self.temporary(), [])
+
+    def test_unchanged(self) -> None:
+        """Nothing is read of a project that is as it was."""
+        summary, link, worker = self.summarize("yesterday")
+        worker.answer.callback({"changed": False})
+        link.flush()
+        self.assertIsNone(self.successResultOf(summary))
         self.assertEqual(self.temporary(), [])
 
     def test_broken(self) -> None:

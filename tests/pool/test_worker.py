@@ -5,14 +5,21 @@ from __future__ import annotations
 import signal
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.trial.unittest import SynchronousTestCase
 
-from qgswps.pool.commands import Execute, LogMessage, Progress, WorkerFault
+from qgswps.pool.commands import (
+    Execute,
+    LogMessage,
+    PrepareProject,
+    Progress,
+    WorkerFault,
+)
 from qgswps.pool.exits import Exit, WorkerLost
 from qgswps.pool.forkserver import connect
 from qgswps.pool.worker import Worker
-from tests.fakes import FakeReactor, Signals, WorkerPeer, forgive
+from tests.fakes import FakeReactor, MapWorkerPeer, Signals, WorkerPeer, forgive
 
 TERM = ("kill", 77, signal.SIGTERM)
 KILL = ("killpg", 77, signal.SIGKILL)
@@ -67,6 +74,63 @@ class WorkerTests(SynchronousTestCase):
         """The command waits in the socket: nothing waits for the fork."""
         self.link.flush()
         self.assertEqual(self.peer.asked, {"directory": "/job"})
+
+    def test_askedAgain(self) -> None:
+        """A worker may be asked many commands, each with its own answer."""
+        worker = Worker(self.reactor, 5, lambda *report: None)
+        connect(self.reactor, worker.connection).close()
+        link = self.reactor.links[-1]
+        peer = link.attach(MapWorkerPeer())
+        answers = [
+            worker.ask(PrepareProject, directory=name) for name in ("/1", "/2", "/3")
+        ]
+        self.assertIs(answers[0], worker.answer)
+        link.flush()
+        self.assertEqual(
+            [arguments["directory"] for arguments, _ in peer.asked], ["/1", "/2", "/3"]
+        )
+        for n in (1, 0, 2):
+            self.assertNoResult(answers[n])
+            peer.asked[n][1].callback({})
+            link.flush()
+            self.assertEqual(self.successResultOf(answers[n]), {})
+
+    def test_lostWithMany(self) -> None:
+        """Each command that was not answered fails; so do those that come later."""
+        answers = [self.worker.answer, self.worker.ask(Execute, directory="/second")]
+        self.worker.hasForked(77)
+        self.link.close()
+        self.worker.hasExited(Exit(11))
+        answers.append(self.worker.ask(Execute, directory="/late"))
+        for answer in answers:
+            error = self.failureResultOf(answer, WorkerLost).value
+            self.assertIn("SIGSEGV", str(error))
+
+    def test_faultOfOne(self) -> None:
+        """A fault is the answer to one command; the others have theirs."""
+        self.link.flush()
+        self.peer.answer.errback(WorkerFault("no"))
+        self.link.flush()
+        self.failureResultOf(self.worker.answer, WorkerFault)
+        self.peer.answer = Deferred()
+        again = self.worker.ask(Execute, directory="/second")
+        self.link.flush()
+        self.assertNoResult(again)
+        self.peer.answer.callback({"result": "s.json"})
+        self.link.flush()
+        self.assertEqual(self.successResultOf(again), {"result": "s.json"})
+
+    def test_dismiss(self) -> None:
+        """A worker that is not needed any more ends by itself."""
+        self.worker.hasForked(77)
+        self.answer()
+        self.link.flush()
+        self.worker.dismiss()
+        self.reactor.advance(0)
+        self.assertFalse(self.link.open)
+        self.assertEqual(self.signals.sent, [])
+        self.worker.hasExited(Exit(0))
+        self.successResultOf(self.worker.exited)
 
     def test_reports(self) -> None:
         """Progress is reported on; -1 is no news."""

@@ -65,13 +65,22 @@ def _input(identifier: str, data: str) -> str:
     )
 
 
-def responseForm(output: str, asReference: bool = False, stored: bool = False) -> str:
+GEOJSON = "application/geo+json"
+
+#: With a project, a reference to a map service would be the default.
+AS_GEOJSON = f"OUTPUT@mimeType={GEOJSON}"
+
+
+def responseForm(
+    output: str, asReference: bool = False, stored: bool = False, mimeType: str = ""
+) -> str:
     """A ResponseDocument with one output."""
+    form = f' mimeType="{mimeType}"' if mimeType else ""
     return (
         "<wps:ResponseForm><wps:ResponseDocument"
         f' storeExecuteResponse="{str(stored).lower()}"'
         f' status="{str(stored).lower()}">'
-        f'<wps:Output asReference="{str(asReference).lower()}">'
+        f'<wps:Output asReference="{str(asReference).lower()}"{form}>'
         f"<ows:Identifier>{output}</ows:Identifier></wps:Output>"
         "</wps:ResponseDocument></wps:ResponseForm>"
     )
@@ -217,7 +226,9 @@ class BufferTests(unittest.TestCase):
 
     def test_kvpByMap(self) -> None:
         inputs = {"INPUT": "countries", "DISTANCE": 0.5, "SEGMENTS": 3}
-        answer = self.server.execute("native:buffer", inputs, map="world")
+        answer = self.server.execute(
+            "native:buffer", inputs, map="world", responsedocument=AS_GEOJSON
+        )
         self.assertFeatures(self.embedded(answer.body))
         raw = self.server.execute(
             "native:buffer", inputs, map="world", rawdataoutput="OUTPUT"
@@ -230,6 +241,7 @@ class BufferTests(unittest.TestCase):
             "native:buffer",
             {"INPUT": "countries", "DISTANCE": 0.5, "SEGMENTS": 3},
             map="world",
+            responsedocument=AS_GEOJSON,
             storeExecuteResponse="true",
             status="true",
         )
@@ -260,12 +272,15 @@ class BufferTests(unittest.TestCase):
 
     def test_postByMap(self) -> None:
         inputs = literal("INPUT", "countries") + self.parameters
-        answer = self.server.post(execute("native:buffer", inputs), "?map=world.qgs")
+        form = responseForm("OUTPUT", mimeType=GEOJSON)
+        answer = self.server.post(
+            execute("native:buffer", inputs, form), "?map=world.qgs"
+        )
         self.assertFeatures(self.embedded(answer.body))
 
     def test_postByMapAsynchronous(self) -> None:
         inputs = literal("INPUT", "countries") + self.parameters
-        form = responseForm("OUTPUT", stored=True)
+        form = responseForm("OUTPUT", stored=True, mimeType=GEOJSON)
         answer = self.server.post(execute("native:buffer", inputs, form), "?MAP=world")
         self.assertFeatures(self.embedded(self.ended(answer.body)))
 
@@ -341,12 +356,13 @@ class RasterTests(unittest.TestCase):
             )
             self.assertEqual(raw.headers["content-type"], "image/tiff", raw.body[:500])
             self.assertEqual(self.checksum(raw.body), right)
-            document = self.server.post(execute("native:slope", inputs), query)
+            form = responseForm("OUTPUT", mimeType="image/tiff")
+            document = self.server.post(execute("native:slope", inputs, form), query)
             schemas.assertValid(self, document.body, "ExecuteResponse")
             element = etree.fromstring(document.body).find(f".//{WPS}ComplexData")
             self.assertEqual(element.get("encoding"), "base64")
             self.assertEqual(self.checksum(base64.b64decode(element.text)), right)
-            form = responseForm("OUTPUT", asReference=True)
+            form = responseForm("OUTPUT", asReference=True, mimeType="image/tiff")
             linked = self.server.post(execute("native:slope", inputs, form), query)
             href = etree.fromstring(linked.body).find(f".//{WPS}Reference").get("href")
             self.assertEqual(self.checksum(self.server.get(href).body), right)
@@ -402,7 +418,7 @@ class ServiceTests(unittest.TestCase):
         execute = "request=Execute&identifier=native:buffer"
         cases = [
             ("request=GetCapabilities", 400, missing, "service"),
-            ("service=WMS&request=GetCapabilities", 400, invalid, "service"),
+            ("service=CSW&request=GetCapabilities", 400, invalid, "service"),
             ("service=WPS", 400, missing, "request"),
             ("service=WPS&request=Fly", 501, "OperationNotSupported", "Fly"),
             *(

@@ -139,6 +139,42 @@ class BaseTests(SynchronousTestCase):
             self.assertEqual(addresses.base(made), "https://c/x/")
 
 
+class LayerTests(SynchronousTestCase):
+    """References to layers of result projects."""
+
+    def test_layer(self) -> None:
+        """The URL can be read, and names are quoted as a whole."""
+        for layer, service, mimeType, quoted in [
+            ("plain", "WMS", "application/x-ogc-wms", "plain"),
+            ("with space", "WFS", "application/x-ogc-wfs", "with%20space"),
+            ("a&b=c+d/ä", "WCS", "application/x-ogc-wcs", "a%26b%3Dc%2Bd%2F%C3%A4"),
+            ("1", "WMTS", "application/x-ogc-wmts", "1"),
+        ]:
+            self.assertEqual(
+                Addresses().layer("http://m", "j-1", "native:buffer", layer, mimeType),
+                "http://m?MAP=wps-results:j-1/native_buffer.qgs"
+                f"&service={service}&request=GetCapabilities&layers={quoted}",
+            )
+        other = Addresses(mapPrefix="a b:/c&/")
+        url = other.layer("http://m", "j", "ä:b c", "x", "application/x-ogc-wms")
+        self.assertEqual(parse_qs(urlsplit(url).query)["MAP"], ["a b:/c&/j/ä_b_c.qgs"])
+        self.assertIn("MAP=a%20b:/c%26/j/", url)
+
+    def test_service(self) -> None:
+        """This server, another one, or what a proxy tells."""
+        header = {"X-Qgis-Service-Url": "HTTPS://b/maps/?MAP=x"}
+        made = request({"Host": "a", **header})
+        self.assertEqual(Addresses().maps(made), "http://a/ows/")
+        self.assertEqual(Addresses("https://c/").maps(made), "https://c/ows/")
+        other = Addresses(mapService="http://m/qgis")
+        self.assertEqual(other.maps(made), "http://m/qgis")
+        other.behindProxy = True
+        self.assertEqual(other.maps(made), "https://b/maps/")
+        for wrong in ("javascript:alert(1)", "//b/", 'https://b/"><script>', ""):
+            made = request({"Host": "a", "X-Qgis-Service-Url": wrong})
+            self.assertEqual(other.maps(made), "http://m/qgis", wrong)
+
+
 class PathTests(SynchronousTestCase):
     """The URLs below it."""
 
@@ -146,6 +182,9 @@ class PathTests(SynchronousTestCase):
         """Each resource has its URL."""
         self.assertEqual(Addresses.service("http://a/"), "http://a/ows/")
         self.assertEqual(Addresses.record("http://a/", "j"), "http://a/status/j")
+        self.assertEqual(
+            Addresses.archive("http://a/", "j"), "http://a/jobs/j/files.zip"
+        )
         self.assertEqual(
             Addresses.file("http://a/", "j", "sub dir/ä#1?.tif"),
             "http://a/jobs/j/files/sub%20dir/%C3%A4%231%3F.tif",

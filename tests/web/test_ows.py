@@ -17,6 +17,7 @@ from qgswps.model import (
     FileValue,
     Format,
     LayerSummary,
+    LayerValue,
     LiteralValue,
     OutputData,
     ProjectSummary,
@@ -270,6 +271,38 @@ class ExecuteTests(OWSTestCase):
             response.getheader("Content-Type"), "text/plain; charset=utf-8"
         )
         self.assertEqual(response.read().decode(), "ä")
+
+    def test_layerReference(self) -> None:
+        """A layer of the result project is a URL of its service."""
+        exchange, execution = self.execute(storeExecuteResponse="true")
+        self.document(exchange)
+        form = Format("application/x-ogc-wfs")
+        self.succeed(execution, OUT=LayerValue("my layer", form))
+        [job] = self.store.jobs
+        document = self.xml(self.ask(self.query("GetResults", uuid=job)))
+        expected = (
+            f"http://example.org/ows/?MAP=wps-results:{job}/test_echo.qgs"
+            "&service=WFS&request=GetCapabilities&layers=my%20layer"
+        )
+        self.assertEqual(self.text(document, "//wps:Reference/@href"), expected)
+        self.assertEqual(
+            self.text(document, "//wps:Reference/@mimeType"), form.mimeType
+        )
+
+    def test_rawLayer(self) -> None:
+        """A raw layer of a service leads there."""
+        exchange, execution = self.execute(RawDataOutput="OUT")
+        self.succeed(execution, OUT=LayerValue("a", Format("application/x-ogc-wms")))
+        response = self.successResultOf(exchange.finished)
+        [job] = self.store.jobs
+        self.assertEqual(response.status, 303)
+        location = response.getheader("Location") or ""
+        self.assertTrue(
+            location.startswith(f"http://example.org/ows/?MAP=wps-results:{job}/"),
+            location,
+        )
+        self.assertEqual(response.getheader("Content-Type"), "text/uri-list")
+        self.assertEqual(response.read().decode(), f"{location}\r\n")
 
     def test_rawFailures(self) -> None:
         """What has no raw form is an exception."""

@@ -29,6 +29,7 @@ from qgswps.projects import Projects
 from qgswps.web.access import JobAccess
 from qgswps.web.addresses import Addresses
 from qgswps.web.files import FilesEndpoint
+from qgswps.web.maps import MapsEndpoint
 from qgswps.web.ows import OWSEndpoint
 from qgswps.web.site import Root, makeSite
 from qgswps.web.status import StatusEndpoint
@@ -36,6 +37,7 @@ from tests.fakes import (
     Exchange,
     FakeCatalogue,
     FakeExecutor,
+    FakeMapServer,
     FakeReactor,
     MemoryStore,
     makeJob,
@@ -67,6 +69,8 @@ class SiteTestCase(SynchronousTestCase):
     realms = False
     instance = ""
     expiring = False
+    servesMaps = True
+    sourceProjects = False
 
     def setUp(self) -> None:
         self.reactor = FakeReactor()
@@ -76,7 +80,12 @@ class SiteTestCase(SynchronousTestCase):
         self.catalogue = FakeCatalogue(ECHO)
         self.spool = Spool(self.mktemp())
         self.projects = os.path.abspath(self.mktemp())
-        os.mkdir(self.projects)
+        self.folder = os.path.abspath(self.mktemp())
+        for folder in (self.projects, self.folder):
+            os.mkdir(folder)
+        self.maps: FakeMapServer | None = FakeMapServer(self.folder)
+        if not self.servesMaps:
+            self.maps = None
         self.queue = JobQueue(
             self.reactor,
             self.store,
@@ -87,6 +96,7 @@ class SiteTestCase(SynchronousTestCase):
         )
         self.successResultOf(Deferred.fromCoroutine(self.queue.recover()))
         addresses = Addresses()
+        projects = Projects(self.reactor, self.projects, self.executor)
         access = JobAccess(
             self.store,
             self.realms,
@@ -100,7 +110,7 @@ class SiteTestCase(SynchronousTestCase):
             self.queue,
             access,
             self.spool,
-            Projects(self.reactor, self.projects, self.executor),
+            projects,
             addresses,
             ServiceIdentification(title="Our <processes>"),
             self.maximumBody,
@@ -110,6 +120,17 @@ class SiteTestCase(SynchronousTestCase):
             ows,
             StatusEndpoint(self.reactor, self.queue, access, self.spool, addresses),
             FilesEndpoint(self.reactor, self.spool, addresses),
+            MapsEndpoint(
+                self.reactor,
+                self.maps,
+                access,
+                self.spool,
+                addresses,
+                "wps-results:",
+                projects if self.sourceProjects else None,
+                self.folder,
+                self.maximumBody,
+            ),
             "Our <processes>",
             "All & more",
             self.crossOrigin,
@@ -146,7 +167,7 @@ class TreeTests(SiteTestCase):
 
     def test_landingPage(self) -> None:
         """The root shows where to go on."""
-        for path in ("/", "/?a=b", "/?service=WFS"):
+        for path in ("/", "/?a=b", "/?service=CSW"):
             response = self.ask(path)
             self.assertEqual(response.status, 200)
             self.assertTrue(
@@ -184,6 +205,9 @@ class TreeTests(SiteTestCase):
             "/jobs/j/files/%2e%2e/task.json",
             "/jobs/j/files/%2e%2e%2ftask.json",
             "/jobs/j/files/a%00",
+            "/jobs/j/files/%ff",
+            "/jobs/j/files.zip/a",
+            "/jobs/unknown/files.zip",
             "/jobs/../../etc/passwd",
             "/status/unknown",
             "/status/j/more",
@@ -272,5 +296,6 @@ class CrossOriginTests(SiteTestCase):
             self.assertEqual(response.getheader("Access-Control-Allow-Origin"), "*")
             self.assertEqual(
                 response.getheader("Access-Control-Expose-Headers"),
-                "X-Job-Realm, Retry-After",
+                "X-Job-Realm, Retry-After, Accept-Ranges, Content-Disposition,"
+                " Content-Range, ETag",
             )

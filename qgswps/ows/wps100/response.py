@@ -17,6 +17,7 @@ from qgswps.model import (
     Input,
     InputValue,
     Job,
+    LayerValue,
     LiteralType,
     LiteralValue,
     OutputData,
@@ -64,6 +65,7 @@ def executeResponse(
     fileURL: Callable[[str], str] = str,
     now: float | None = None,
     language: str = "en",
+    layerURL: Callable[[LayerValue], str] = str,
 ) -> bytes:
     """
     The state of a job and, when it has succeeded, its outputs.
@@ -76,13 +78,14 @@ def executeResponse(
     @param fileURL: from the path of a L{FileValue} to its URL.
     @param now: the time, in seconds since the epoch, for the documents of
         jobs that are not finished.
+    @param layerURL: from a L{LayerValue} to the URL of its service.
     """
     process = description or ProcessDescription(
         job.processId, job.processTitle, job.processVersion
     )
     outputs = None
     if job.state is State.SUCCEEDED and result is not None:
-        outputs = _outputs(request, process, result, contents or {}, fileURL)
+        outputs = _outputs(request, process, result, contents or {}, fileURL, layerURL)
     return document(
         "wps:ExecuteResponse",
         element(
@@ -167,6 +170,7 @@ def _outputs(
     result: Result,
     contents: Mapping[str, bytes],
     fileURL: Callable[[str], str],
+    layerURL: Callable[[LayerValue], str],
 ) -> Markup | None:
     order = [item.identifier for item in process.outputs]
     names = [
@@ -183,7 +187,7 @@ def _outputs(
                 element(
                     "wps:Output",
                     _titles(wanted, described, value),
-                    _output(wanted, described, value, data, fileURL),
+                    _output(wanted, described, value, data, fileURL, layerURL),
                 )
             )
     return element("wps:ProcessOutputs", *rendered) if rendered else None
@@ -193,7 +197,7 @@ def _titles(
     wanted: OutputRequest, described: OutputDescription | None, value: OutputData
 ) -> Markup:
     title = wanted.title or (described.title if described else "")
-    if not title and isinstance(value, FileValue):
+    if not title and isinstance(value, (FileValue, LayerValue)):
         title = value.title
     abstract = wanted.abstract or (described.abstract if described else "")
     return describe(wanted.identifier, title, abstract)
@@ -205,6 +209,7 @@ def _output(
     value: OutputData,
     data: bytes | None,
     fileURL: Callable[[str], str],
+    layerURL: Callable[[LayerValue], str],
 ) -> Markup:
     match value:
         case LiteralValue():
@@ -215,6 +220,14 @@ def _output(
             if data is None or wanted.asReference:
                 return _fileReference("wps:Reference", "href", value, fileURL)
             return element("wps:Data", _complex(value.format, data, wanted.format))
+        case LayerValue():
+            return element(
+                "wps:Reference",
+                attributes={
+                    "href": anyURI(layerURL(value)),
+                    **complexEncoding(value.format),
+                },
+            )
 
 
 def _literal(value: LiteralValue, described: OutputDescription | None = None) -> Markup:

@@ -12,7 +12,11 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from qgis.core import QgsProcessing, QgsProcessingParameterDefinition
+from qgis.core import (
+    QgsProcessing,
+    QgsProcessingOutputLayerDefinition,
+    QgsProcessingParameterDefinition,
+)
 
 from qgswps.model import InputValue, LiteralType, Metadata
 from qgswps.worker import compat, formats
@@ -25,6 +29,14 @@ _OTHER = "application/octet-stream"
 def mediaType(path: str) -> str:
     """The media type of a file by its extension."""
     return mimetypes.guess_type(f"x{os.path.splitext(path)[1].lower()}")[0] or _OTHER
+
+
+def layerDestination(path: str, job: Job) -> QgsProcessingOutputLayerDefinition:
+    """
+    Where a layer goes, and that it is to be loaded into a project: algorithms
+    may then say what else is to be done to it.
+    """
+    return QgsProcessingOutputLayerDefinition(path, job.project)
 
 
 class DestinationHandler(Handler):
@@ -78,22 +90,21 @@ class VectorDestinationHandler(DestinationHandler):
 
     def _destination(
         self, param: QgsProcessingParameterDefinition, given: str, job: Job
-    ) -> str:
+    ) -> QgsProcessingOutputLayerDefinition:
         name = param.name()
         job.titles[name] = given or param.description() or name
-        request = job.wanted(name)
-        wanted = formats.choose(
-            formats.VECTOR_OUTPUTS, request.format if request else None, name
-        )
+        wanted = formats.choose(formats.VECTOR_OUTPUTS, name, job)
         # GeoJSON is written right away, in whatever CRS the result has: only
         # the result itself tells, and in most cases nothing is left to do.
         isGeoJson = wanted.driver == "GeoJSON" and job.plainCrs
         if isGeoJson and "geojson" in param.supportedOutputVectorLayerExtensions():
-            return job.newFile(OUTPUTS, fileName(name, "output") + wanted.suffix)
-        if param.type() == "sink" and param.supportsNonFileBasedOutput():
-            return str(QgsProcessing.TEMPORARY_OUTPUT)
-        suffix = "." + param.defaultFileExtension()
-        return job.newFile("tmp", fileName(name, "output") + suffix)
+            path = job.newFile(OUTPUTS, fileName(name, "output") + wanted.suffix)
+        elif param.type() == "sink" and param.supportsNonFileBasedOutput():
+            path = str(QgsProcessing.TEMPORARY_OUTPUT)
+        else:
+            suffix = "." + param.defaultFileExtension()
+            path = job.newFile("tmp", fileName(name, "output") + suffix)
+        return layerDestination(path, job)
 
 
 @register
@@ -104,14 +115,12 @@ class RasterDestinationHandler(DestinationHandler):
 
     def _destination(
         self, param: QgsProcessingParameterDefinition, given: str, job: Job
-    ) -> str:
+    ) -> QgsProcessingOutputLayerDefinition:
         name = param.name()
         job.titles[name] = given or param.description() or name
-        request = job.wanted(name)
-        wanted = formats.choose(
-            formats.RASTER_OUTPUTS, request.format if request else None, name
-        )
-        return job.newFile(OUTPUTS, fileName(name, "output") + wanted.suffix)
+        wanted = formats.choose(formats.RASTER_OUTPUTS, name, job)
+        path = job.newFile(OUTPUTS, fileName(name, "output") + wanted.suffix)
+        return layerDestination(path, job)
 
 
 @register

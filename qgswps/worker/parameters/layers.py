@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
-from qgis.core import QgsProcessingParameterDefinition
+from qgis.core import (
+    QgsFeatureRequest,
+    QgsProcessingFeatureSourceDefinition,
+    QgsProcessingParameterDefinition,
+)
 
+from qgswps import layerref
 from qgswps.errors import invalid
+from qgswps.layerref import LayerReference
 from qgswps.model import (
     ComplexValue,
     FileValue,
@@ -17,9 +23,22 @@ from qgswps.model import (
     LiteralValue,
     Metadata,
 )
-from qgswps.worker import compat, layerdata, project
+from qgswps.worker import compat, layerdata, project, subsets
 from qgswps.worker.job import Job
-from qgswps.worker.parameters.base import Handler, register, unexpected
+from qgswps.worker.parameters.base import (
+    MANY,
+    Handler,
+    Unpublished,
+    default,
+    register,
+    unexpected,
+)
+
+#: Providers whose algorithms take features from a source as they should, and so
+#: heed that only those selected are meant.
+_READ_SELECTIONS = {"native", "qgis", "3d"}
+
+_FILES = 4
 
 #: QGIS's source types: the name clients know, and the kinds of the model.
 SOURCE_TYPES: dict[int, tuple[str, tuple[str, ...]]] = {
@@ -64,7 +83,11 @@ def fits(kind: str, kinds: Sequence[str]) -> bool:
 
 def said(kinds: Sequence[str]) -> str:
     """Kinds of layer in words."""
-    words = {"nogeometry": "table", "pointcloud": "point cloud"}
+    words = {
+        "nogeometry": "table",
+        "pointcloud": "point cloud",
+        "vectortile": "vector tile",
+    }
     named = " or ".join(words.get(kind, kind) for kind in kinds)
     return f"a {named} layer" if named else "a layer"
 
@@ -77,7 +100,12 @@ class LayerHandler(Handler):
 
     def data(self, param: QgsProcessingParameterDefinition) -> LayerType:
         kinds = kindsOf(self._dataTypes(param))
-        return LayerType(kinds, layerdata.inputFormats(kinds))
+        value = default(param)
+        return LayerType(
+            kinds,
+            layerdata.inputFormats(kinds),
+            default=value if isinstance(value, str) and value else None,
+        )
 
     def metadata(self, param: QgsProcessingParameterDefinition) -> list[Metadata]:
         names = [SOURCE_TYPES.get(t, ("",))[0] for t in self._dataTypes(param)]
@@ -89,13 +117,43 @@ class LayerHandler(Handler):
         inputs: Sequence[InputValue],
         job: Job,
     ) -> Any:
+        return self._one(param, inputs[0], job)
+
+    def _one(
+        self, param: QgsProcessingParameterDefinition, given: InputValue, job: Job
+    ) -> Any:
         kinds = kindsOf(self._dataTypes(param))
-        layer = self._layer(param, inputs[0], kinds, job)
+        layer, reference = self._layer(param, given, kinds, job)
         kind = project.kindOf(layer)
         if not fits(kind, kinds):
             raise unexpected(param, said([kind]), said(kinds))
         job.sees(layer.crs())
-        return layer
+        if reference is None or not reference.isSubset:
+            return layer
+        if layer.type() != compat.LAYER_VECTOR:
+            raise unexpected(
+                param,
+                f"a part of {said([kind])}",
+                "the whole of it: only vector layers have features to select",
+            )
+        try:
+            ids = subsets.featureIds(layer, reference, job)
+        except ValueError as error:
+            raise invalid(param.name(), f"{param.name()} {error}") from None
+        return self._subset(param, layer, ids, job)
+
+    def _subset(
+        self,
+        param: QgsProcessingParameterDefinition,
+        layer: Any,
+        ids: list[int],
+        job: Job,
+    ) -> Any:
+        """Some features of a layer, where QGIS takes layers as a whole."""
+        copied = layer.materialize(QgsFeatureRequest().setFilterFids(ids))
+        copied.setName(layer.name())
+        job.context.temporaryLayerStore().addMapLayer(copied)
+        return copied
 
     def _layer(
         self,
@@ -103,22 +161,31 @@ class LayerHandler(Handler):
         given: InputValue,
         kinds: Sequence[str],
         job: Job,
-    ) -> Any:
+    ) -> tuple[Any, LayerReference | None]:
+        """The layer that is given, and the reference by which it was named."""
         if isinstance(given, LiteralValue):
+            # A layer may have a name that looks like a reference.
+            reference = None
             layer = project.find(job.project, given.value)
+            if layer is None:
+                reference = _reference(param, given.value)
+                if reference is not None:
+                    layer = project.find(job.project, reference.name)
+            name = given.value if reference is None else reference.name
             if layer is not None:
                 if not layer.isValid():
                     raise invalid(
-                        param.name(),
-                        f"the project can't open its layer {given.value!r}",
+                        param.name(), f"the project can't open its layer {name!r}"
                     )
-                return layer
-            if given.value.lstrip()[:1] not in ("{", "<"):
-                raise self._unknown(param, given.value, kinds, job)
+                return layer, reference
+            if reference is not None or name.lstrip()[:1] not in ("{", "<"):
+                raise self._unknown(param, name, kinds, job)
             # Data that came where a name might have stood.
-            given = ComplexValue(given.value, Format(""))
+            given = ComplexValue(name, Format(""))
+        if not layerdata.inputFormats(kinds):
+            raise unexpected(param, "data", _named(kinds))
         if isinstance(given, (ComplexValue, FileValue)):
-            return layerdata.load(param.name(), given, kinds, job)
+            return layerdata.load(param.name(), given, kinds, job), None
         raise unexpected(param, "of another kind", said(kinds))
 
     @staticmethod
@@ -129,15 +196,16 @@ class LayerHandler(Handler):
         job: Job,
     ) -> Exception:
         if not job.hasProject:
+            takesData = bool(layerdata.inputFormats(kinds))
             return unexpected(
                 param,
                 repr(name),
-                "the layer's data, or a project named by MAP to take the layer from",
+                "the layer's data, or a project named by MAP to take the layer from"
+                if takesData
+                else _named(kinds),
             )
         fitting = sorted(
-            layer.name()
-            for layer in job.project.mapLayers().values()
-            if fits(project.kindOf(layer), kinds)
+            name for name, kind in project.offered(job.project) if fits(kind, kinds)
         )
         listed = ", ".join(fitting[:30]) + (" …" if len(fitting) > 30 else "")
         return unexpected(
@@ -147,15 +215,53 @@ class LayerHandler(Handler):
         )
 
 
+def _reference(
+    param: QgsProcessingParameterDefinition, given: str
+) -> LayerReference | None:
+    try:
+        return layerref.parse(given)
+    except ValueError as error:
+        raise invalid(param.name(), f"{param.name()} {error}") from None
+
+
+def _named(kinds: Sequence[str]) -> str:
+    """What is expected where layers can't be sent."""
+    return f"the name of {said(kinds)} of a project that MAP names"
+
+
 @register
 class VectorHandler(LayerHandler):
-    """A vector layer, or what can be read like one."""
+    """A vector layer."""
 
-    types = ("vector", "source")
+    types: ClassVar[tuple[str, ...]] = ("vector",)
 
     def _dataTypes(self, param: QgsProcessingParameterDefinition) -> list[int]:
         # None given means any vector layer, with or without geometry.
         return super()._dataTypes(param) or [5]
+
+
+@register
+class SourceHandler(VectorHandler):
+    """The features of a vector layer, or of what can be read like one."""
+
+    types = ("source",)
+
+    def _subset(
+        self,
+        param: QgsProcessingParameterDefinition,
+        layer: Any,
+        ids: list[int],
+        job: Job,
+    ) -> Any:
+        algorithm = param.algorithm()
+        if algorithm is None or algorithm.provider().id() not in _READ_SELECTIONS:
+            # Others open the layer for themselves.
+            return super()._subset(param, layer, ids, job)
+        # The layer itself may be another input, or another part of it.
+        own = layer.clone()
+        own.selectByIds(ids)
+        job.context.temporaryLayerStore().addMapLayer(own)
+        return QgsProcessingFeatureSourceDefinition(own.id(), True)
 
 
 @register
@@ -166,3 +272,78 @@ class RasterHandler(LayerHandler):
 
     def _dataTypes(self, param: QgsProcessingParameterDefinition) -> list[int]:
         return [3]
+
+
+@register
+class MapLayerHandler(LayerHandler):
+    """Any layer, or one of some kinds."""
+
+    types = ("layer",)
+
+    def metadata(self, param: QgsProcessingParameterDefinition) -> list[Metadata]:
+        return super().metadata(param) if self._dataTypes(param) else []
+
+
+@register
+class MeshHandler(LayerHandler):
+    """A mesh layer."""
+
+    types = ("mesh",)
+
+    def _dataTypes(self, param: QgsProcessingParameterDefinition) -> list[int]:
+        return [6]
+
+
+@register
+class PointCloudHandler(LayerHandler):
+    """A point cloud layer."""
+
+    types = ("pointcloud",)
+
+    def _dataTypes(self, param: QgsProcessingParameterDefinition) -> list[int]:
+        return [8]
+
+
+@register
+class AnnotationHandler(LayerHandler):
+    """An annotation layer."""
+
+    types = ("annotation",)
+
+    def _dataTypes(self, param: QgsProcessingParameterDefinition) -> list[int]:
+        return [9]
+
+
+@register
+class MultipleLayersHandler(LayerHandler):
+    """Several layers of one kind, each an occurrence of the input."""
+
+    types = ("multilayer",)
+
+    def _dataTypes(self, param: QgsProcessingParameterDefinition) -> list[int]:
+        dataType = compat.number(param.layerType())
+        if dataType == _FILES:
+            raise Unpublished("lists of files are not handled")
+        return [dataType]
+
+    def minOccurs(self, param: QgsProcessingParameterDefinition) -> int:
+        least = super().minOccurs(param)
+        return max(least, param.minimumNumberInputs()) if least else 0
+
+    def maxOccurs(self, param: QgsProcessingParameterDefinition) -> int:
+        return MANY
+
+    def value(
+        self,
+        param: QgsProcessingParameterDefinition,
+        inputs: Sequence[InputValue],
+        job: Job,
+    ) -> Any:
+        least = max(1, param.minimumNumberInputs())
+        if len(inputs) < least:
+            raise unexpected(
+                param,
+                f"{len(inputs)} layer" + "s" * (len(inputs) != 1),
+                f"at least {least}",
+            )
+        return [self._one(param, given, job) for given in inputs]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from qgis.core import QgsProcessingParameterDefinition, QgsUnitTypes
 
-from qgswps.model import InputValue, LiteralType, Metadata, Range
+from qgswps.model import InputValue, LiteralType, Metadata, ProjectPart, Range
 from qgswps.worker import compat
 from qgswps.worker.job import Job
 from qgswps.worker.parameters.base import (
@@ -35,6 +35,11 @@ _FIELD_TYPES = {
     2: "DateTime",
     3: "Binary",
     4: "Boolean",
+}
+
+#: The same in the words of the model.
+_FIELD_KINDS = {
+    number: name.lower() for number, name in _FIELD_TYPES.items() if number >= 0
 }
 
 
@@ -248,7 +253,12 @@ class FieldHandler(Handler):
         value = default(param)
         if isinstance(value, (list, tuple)):
             value = value[0] if len(value) == 1 else None
-        return LiteralType("string", None if value is None else str(value))
+        part = ProjectPart(
+            "field",
+            param.parentLayerParameterName() or None,
+            _FIELD_KINDS.get(compat.number(param.dataType())),
+        )
+        return LiteralType("string", None if value is None else str(value), part=part)
 
     def maxOccurs(self, param: QgsProcessingParameterDefinition) -> int:
         return MANY if param.allowMultiple() else 1
@@ -283,7 +293,10 @@ class BandHandler(Handler):
         if isinstance(value, (list, tuple)):
             value = value[0] if len(value) == 1 else None
         return LiteralType(
-            "integer", None if value is None else str(value), ranges=(Range("1"),)
+            "integer",
+            None if value is None else str(value),
+            ranges=(Range("1"),),
+            part=ProjectPart("band", param.parentLayerParameterName() or None),
         )
 
     def maxOccurs(self, param: QgsProcessingParameterDefinition) -> int:
@@ -303,3 +316,70 @@ class BandHandler(Handler):
         if min(bands) < 1:
             raise unexpected(param, str(min(bands)), "the number of a band, from 1")
         return bands if param.allowMultiple() else bands[0]
+
+
+class PartHandler(Handler):
+    """
+    The name of something that a project has beside its layers.
+
+    @cvar part: as in L{ProjectPart.kind}.
+    @cvar said: what clients are told that it is.
+    """
+
+    part: ClassVar[str]
+    said: ClassVar[str]
+
+    def data(self, param: QgsProcessingParameterDefinition) -> LiteralType:
+        value = default(param)
+        return LiteralType(
+            "string",
+            None if value is None else str(value),
+            part=ProjectPart(self.part),
+        )
+
+    def names(self, job: Job) -> list[str]:
+        """What there is."""
+        raise NotImplementedError
+
+    def value(
+        self,
+        param: QgsProcessingParameterDefinition,
+        inputs: Sequence[InputValue],
+        job: Job,
+    ) -> str:
+        given = text(param, inputs[0])
+        names = sorted(self.names(job))
+        if given not in names:
+            listed = ", ".join(names[:30]) + (" …" if len(names) > 30 else "")
+            raise unexpected(
+                param,
+                repr(given),
+                f"{self.said} of the project: {listed or 'it has none'}"
+                if job.hasProject
+                else f"{self.said} of a project that MAP names",
+            )
+        return given
+
+
+@register
+class LayoutHandler(PartHandler):
+    """The name of a print layout."""
+
+    types = ("layout",)
+    part = "layout"
+    said = "a layout"
+
+    def names(self, job: Job) -> list[str]:
+        return [each.name() for each in job.project.layoutManager().printLayouts()]
+
+
+@register
+class MapThemeHandler(PartHandler):
+    """The name of a map theme."""
+
+    types = ("maptheme",)
+    part = "theme"
+    said = "a map theme"
+
+    def names(self, job: Job) -> list[str]:
+        return list(job.project.mapThemeCollection().mapThemes())

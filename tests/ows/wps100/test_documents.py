@@ -23,6 +23,7 @@ from qgswps.model import (
     InputDescription,
     Job,
     LayerType,
+    LayerValue,
     LiteralType,
     LiteralValue,
     Metadata,
@@ -465,6 +466,29 @@ class ResponseTests(DocumentTestCase):
         root = self.valid(body, "ExecuteResponse")
         self.assertIsNone(root.get("statusLocation"))
 
+    def test_layers(self) -> None:
+        """A layer of the result project is a reference to its service."""
+        job = attrs.evolve(JOB, state=State.SUCCEEDED, finished=3.9)
+        value = LayerValue("a b", Format("application/x-ogc-wms"), "A B")
+        result = Result({"OUTPUT": value})
+        for asReference in (False, True):
+            wanted = OutputRequest("OUTPUT", value.format, asReference=asReference)
+            request = ExecuteRequest("native:buffer", outputs=(wanted,), lineage=True)
+            self.assertEqual(embedded(request, result), [])
+            root = self.respond(
+                job, request, result, layerURL=lambda value: f"http://m?{value.layer}"
+            )
+            (reference,) = root.iter(f"{{{WPS}}}Reference")
+            self.assertEqual(
+                dict(reference.attrib),
+                {"href": "http://m?a%20b", "mimeType": "application/x-ogc-wms"},
+            )
+        unknown = self.respond(job, result=result, description=None)
+        self.assertEqual(
+            self.texts(unknown, "wps:ProcessOutputs/wps:Output/ows:Title/text()"),
+            ["A B"],
+        )
+
     def test_withdrawn(self) -> None:
         """A process that is no longer known is told from the job."""
         job = attrs.evolve(JOB, processTitle="Old", processVersion="2")
@@ -872,6 +896,7 @@ class ResponseTests(DocumentTestCase):
         values: tuple[OutputData, ...] = (
             LiteralValue(NASTY, NASTY, NASTY),
             FileValue(NASTY, form, NASTY),
+            LayerValue(NASTY, form, NASTY),
         )
         for state in State:
             for value in values:
@@ -879,5 +904,6 @@ class ResponseTests(DocumentTestCase):
                 body = executeResponse(
                     *(job, request, None, Result({NASTY: value}), {}, NASTY, NASTY),
                     language="en",
+                    layerURL=lambda value: value.layer,
                 )
                 self.valid(body, "ExecuteResponse")

@@ -18,7 +18,7 @@ from qgis.core import (
     QgsProcessingParameterFeatureSource,
     QgsProcessingParameterField,
     QgsProcessingParameterFileDestination,
-    QgsProcessingParameterMapLayer,
+    QgsProcessingParameterMatrix,
     QgsProcessingParameterNumber,
     QgsProcessingParameterRasterDestination,
     QgsProcessingParameterRasterLayer,
@@ -38,6 +38,7 @@ from qgswps.model import (
     LiteralType,
     LiteralValue,
     Metadata,
+    ProjectPart,
     Range,
 )
 from qgswps.worker import parameters
@@ -63,6 +64,9 @@ EXTENT = QgsProcessingParameterExtent("P", "P")
 BAND = QgsProcessingParameterBand("P", "P", 1, "IN")
 BANDS = QgsProcessingParameterBand("P", "P", None, "IN", False, True)
 STRING = QgsProcessingParameterString("P", "P", "text")
+
+OF_FIELDS = ProjectPart("field", "IN")
+OF_BANDS = ProjectPart("band", "IN")
 
 URN = "urn:ogc:def:crs:EPSG::4326"
 
@@ -98,10 +102,14 @@ class DescriptionTests(JobCase):
             (ENUM, LiteralType("string", "green", tuple(OPTIONS)), (0, 1)),
             (ENUMS, LiteralType("string", None, tuple(OPTIONS)), (0, 3)),
             (STATIC, LiteralType("string", "blue", tuple(OPTIONS)), (0, 1)),
-            (FIELD, LiteralType("string"), (1, 1)),
-            (FIELDS, LiteralType("string"), (1, 1000)),
+            (FIELD, LiteralType("string", part=OF_FIELDS), (1, 1)),
+            (FIELDS, LiteralType("string", part=OF_FIELDS), (1, 1000)),
             (CRS, LiteralType("string", "EPSG:3857"), (0, 1)),
-            (BAND, LiteralType("integer", "1", ranges=(Range("1"),)), (0, 1)),
+            (
+                BAND,
+                LiteralType("integer", "1", ranges=(Range("1"),), part=OF_BANDS),
+                (0, 1),
+            ),
         ):
             with self.subTest(param.type()):
                 described = self.described(param)
@@ -203,8 +211,8 @@ class DescriptionTests(JobCase):
 
     def test_unhandled(self) -> None:
         """A type that nobody handles is named."""
-        with self.assertRaisesRegex(parameters.Unpublished, "of type layer are not"):
-            self.described(QgsProcessingParameterMapLayer("P", "P"))
+        with self.assertRaisesRegex(parameters.Unpublished, "of type matrix are not"):
+            self.described(QgsProcessingParameterMatrix("P", "P"))
 
 
 class ValueTests(JobCase):
@@ -339,7 +347,8 @@ class ValueTests(JobCase):
         """What a client gives a layer destination is the layer's title."""
         sink = QgsProcessingParameterFeatureSink("P", "Result")
         job = self.job()
-        path = parameters.value(sink, [LiteralValue("/etc/My layer")], job)
+        value = parameters.value(sink, [LiteralValue("/etc/My layer")], job)
+        path = value.sink.staticValue()
         self.assertEqual(path, f"{self.directory}/outputs/P.geojson")
         self.assertEqual(job.titles, {"P": "/etc/My layer"})
         parameters.value(sink, [], job)

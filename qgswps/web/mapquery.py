@@ -1,0 +1,172 @@
+"""
+Requests to map services: which service is meant, and what QGIS Server must
+not be asked.
+
+QGIS Server trusts its clients: it fetches styles and layers from URLs that
+they name, and evaluates expressions that they send, which see the environment
+and the disk.  What reaches out, or writes, is refused here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from urllib.parse import parse_qsl, quote, unquote, urlencode
+
+from lxml import etree
+from twisted.web.http import Request
+
+from qgswps.errors import OWSError, invalid, unsupported
+from qgswps.model import SERVICES
+from qgswps.ows import xmlio
+
+#: The map services.
+NAMES = frozenset(SERVICES.values())
+
+#: Requests that clients send without saying of which service.
+_BY_REQUEST = {
+    "GETMAP": "WMS",
+    "GETLEGENDGRAPHIC": "WMS",
+    "GETFEATURE": "WFS",
+    "DESCRIBEFEATURETYPE": "WFS",
+    "GETCOVERAGE": "WCS",
+    "DESCRIBECOVERAGE": "WCS",
+    "GETTILE": "WMTS",
+}
+
+#: Parameters that are refused, and why; also with a map's name before them.
+_REFUSED = {
+    # A style names pictures, by URLs or paths, in many places and ways.
+    "SLD": "styles of clients are not accepted; use STYLES",
+    "SLD_BODY": "styles of clients are not accepted; use STYLES",
+    "HIGHLIGHT_SYMBOL": "styles of clients are not accepted",
+    # Functions in an expression can ask for variables of the environment, and
+    # for files.
+    "EXP_FILTER": "expressions of QGIS are not accepted; use FILTER",
+    # As good as a POST, but for being looked at.
+    "REQUEST_BODY": "the body of a request goes by POST",
+}
+
+_OPERATIONS = {
+    "TRANSACTION": "this server does not change data",
+    "LOCKFEATURE": "this server does not change data",
+    "GETFEATUREWITHLOCK": "this server does not change data",
+    # Texts of clients go to labels, and addresses to pages in the layout.
+    "GETPRINT": "this server does not print",
+}
+
+_EXTERNAL = re.compile(r"EXTERNAL_WMS", re.IGNORECASE)
+_FUNCTION = re.compile(r"<\s*(?:[^\s<>/:]+:)?Function\b|<!", re.IGNORECASE)
+
+#: How the root element of a request looks that says of which service it is.
+_ROOT = re.compile(rb"""<[^?!>][^>]*?\sservice\s*=\s*["'](\w+)["']""")
+
+#: How much of a body is looked at to see that, in bytes.
+_HEAD = 4096
+
+#: The media type of parameters in a body.
+FORM = "application/x-www-form-urlencoded"
+
+Parameters = dict[str, str]
+
+
+def parse(query: bytes) -> Parameters:
+    """
+    The parameters of a query, by their names in upper case; of one given
+    twice the first counts.
+    """
+    found: Parameters = {}
+    text = query.decode("latin-1")
+    for name, value in parse_qsl(text, keep_blank_values=True):
+        if name.strip():
+            found.setdefault(name.strip().upper(), value)
+    return found
+
+
+def compose(parameters: Mapping[str, str]) -> str:
+    """These parameters as a query."""
+    return urlencode(parameters, safe=":/,", quote_via=quote)
+
+
+def service(request: Request) -> str | None:
+    """
+    The map service that a request is for; None if it is for none.
+
+    A request that names no service is for one if it names a project too.
+    """
+    _, _, query = request.uri.partition(b"?")
+    parameters = parse(query)
+    name = parameters.get("SERVICE", "").strip().upper()
+    if name:
+        return name if name in NAMES else None
+    if "MAP" not in parameters:
+        return None
+    name = _BY_REQUEST.get(parameters.get("REQUEST", "").upper(), "")
+    if not name and request.method == b"POST" and request.content is not None:
+        head = request.content.read(_HEAD)
+        request.content.seek(0)
+        found = _ROOT.search(head)
+        if found is not None:
+            name = found.group(1).decode().upper()
+        elif not head.lstrip().startswith(b"<"):
+            form = parse(head)
+            name = form.get("SERVICE", "").upper()
+            name = name or _BY_REQUEST.get(form.get("REQUEST", "").upper(), "")
+    return name if name in NAMES else None
+
+
+def check(parameters: Mapping[str, str]) -> None:
+    """
+    Make sure that parameters ask for nothing that is refused.
+
+    @param parameters: by their names in upper case.
+    @raise OWSError: they do.
+    """
+    for name, value in parameters.items():
+        why = _REFUSED.get(name.rpartition(":")[2])
+        if why is not None:
+            raise _refusal(name, why)
+        for text in (name, *_decoded(value)):
+            if _EXTERNAL.search(text):
+                raise _refusal(name, "layers of other servers are not accepted")
+        if name == "FILTER" and any(map(_FUNCTION.search, _decoded(value))):
+            raise _refusal(name, "functions are not accepted")
+    _checkOperation(parameters.get("REQUEST", ""))
+
+
+def checkBody(body: bytes) -> bytes:
+    """
+    Make sure that a request in XML asks for nothing that is refused.
+
+    @return: the document, as it was understood here.
+    @raise OWSError: it does, or it is no XML.
+    """
+    root = xmlio.parse(body)
+    # QGIS Server takes the root's attributes for parameters.
+    check(
+        {
+            str(etree.QName(name).localname).upper(): str(value)
+            for name, value in root.attrib.items()
+        }
+    )
+    _checkOperation(xmlio.localName(root))
+    for element in root.iter("{*}*"):
+        if xmlio.localName(element).lower() == "function":
+            raise _refusal("Filter", "functions are not accepted")
+    return bytes(etree.tostring(root, encoding="UTF-8", xml_declaration=True))
+
+
+def _decoded(value: str) -> list[str]:
+    """A value as it is, and as it is for who decodes it once or twice more."""
+    once = unquote(value)
+    return [value, once, unquote(once)]
+
+
+def _checkOperation(name: str) -> None:
+    why = _OPERATIONS.get(name.rpartition(":")[2].strip().upper())
+    if why is not None:
+        raise unsupported("REQUEST", f"{name}: {why}")
+
+
+def _refusal(name: str, why: str) -> OWSError:
+    return invalid(name, f"{name}: {why}", 403)
