@@ -483,7 +483,7 @@ class ResultLayer:
     A layer that a job has made, as it stands in the result project.
 
     @ivar output: the identifier of the output.
-    @ivar name: unique in the project; what map services call it.
+    @ivar name: its name in the project, unique there.
     @ivar kind: as in L{LayerType.kinds}, C{vector} or C{raster} ….
     @ivar path: of its data, relative to the job directory, with C{/}.
     @ivar provider: QGIS's name of what reads it: C{ogr}, C{gdal} ….

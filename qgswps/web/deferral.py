@@ -1,21 +1,14 @@
 """
 From a coroutine to a response: Deferreds, disconnects and errors in one place.
 
-So are files: what RFC 9110 says of conditions (section 13) and ranges (14) is
-done for each response that is one.  L{twisted.web.static} has that too, but
-fails for the last 100 bytes of a shorter file, knows no lists of ETags, and
-reads for ever in a file that was cut.
+So are files: each response that is one has what L{ranges} knows of.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import re
 import secrets
-from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
-from datetime import UTC
-from email.utils import formatdate, parsedate_to_datetime
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from typing import Any, BinaryIO
 
 import attrs
@@ -31,6 +24,7 @@ from qgswps.errors import OWSError, failure
 from qgswps.jobs.spool import openBelow
 from qgswps.journal import Logger
 from qgswps.threads import inThread
+from qgswps.web import ranges
 
 log = Logger()
 
@@ -45,16 +39,6 @@ _EXPOSED = ", ".join(
         "ETag",
     )
 )
-
-#: How much of a file is read at a time, by the reactor's own thread.
-_CHUNK = 64 * 1024
-
-#: Who asks for more ranges at once gets the whole file.
-_MOST_RANGES = 100
-
-_RANGES = re.compile(r"\s*bytes\s*=(.*)", re.IGNORECASE | re.DOTALL)
-_RANGE = re.compile(r"([0-9]{0,19})-([0-9]{0,19})")
-_ETAG = re.compile(r'"[^"]*"')
 
 
 @attrs.frozen
@@ -199,8 +183,8 @@ class Deferral:
             return response
         file = _opened(response.path, response.within)
         try:
-            opened = _select(response, request, file)
-        except _Unsatisfiable as error:
+            return _select(response, request, file)
+        except ranges.Unsatisfiable as error:
             file.close()
             response = self._errorDocument(failure(str(error), 416))
             headers = {
@@ -212,9 +196,6 @@ class Deferral:
         except BaseException:
             file.close()
             raise
-        if opened.stream is None:
-            file.close()
-        return opened
 
     def _unexpected(self, reason: Failure, request: Request) -> Response | Failure:
         if request.channel is None and reason.check(CancelledError):
@@ -312,166 +293,37 @@ class _Sender:
         self.resumeProducing()
 
 
-# Files: what a request wants of one.
-
-
-class _Unsatisfiable(Exception):
-    """No part that a client asks for is in the file."""
-
-    def __init__(self, size: int) -> None:
-        super().__init__(f"no such range: there are {size} bytes")
-        self.size = size
-
-
-@attrs.frozen
-class _Piece:
-    """
-    A part of a file.
-
-    @ivar before: what is sent before it.
-    """
-
-    offset: int
-    size: int
-    before: bytes = b""
-
-    def contentRange(self, total: int) -> str:
-        """As the header has it."""
-        return f"bytes {self.offset}-{self.offset + self.size - 1}/{total}"
-
-
 def _opened(path: str, within: str | None) -> BinaryIO:
     return open(path, "rb") if within is None else openBelow(within, path)
 
 
 def _select(response: Response, request: Request, file: BinaryIO) -> Response:
     """
-    What to answer to a request for a file.
+    A response with what a request wants of its file.
 
-    @return: a response with a stream, if there is something to send.
-    @raise _Unsatisfiable: no range that is asked for is there.
+    @raise ranges.Unsatisfiable: no range that is asked for is there.
     """
-    found = os.fstat(file.fileno())
-    total = found.st_size
-    pieces = [_Piece(0, total)]
-    chosen = attrs.evolve(response, path=None)
     # The result of a POST, or an error's document, is nothing to come back to.
     if response.status == 200 and request.method in (b"GET", b"HEAD"):
-        etag = f'"{found.st_mtime_ns:x}-{total:x}-{found.st_ino:x}"'
-        chosen = _with(
-            chosen,
-            {
-                "ETag": etag,
-                "Last-Modified": formatdate(int(found.st_mtime), usegmt=True),
-                "Accept-Ranges": "bytes",
-            },
+        found = ranges.select(request, file, response.contentType)
+    else:
+        found = attrs.evolve(
+            ranges.whole(file, response.contentType), status=response.status
         )
-        if _isKnown(request, etag, int(found.st_mtime)):
-            return attrs.evolve(chosen, status=304)
-        wanted = _wanted(request, etag, total)
-        if len(wanted) == 1:
-            pieces = wanted
-            chosen = _with(chosen, {"Content-Range": wanted[0].contentRange(total)})
-        elif wanted:
-            boundary = secrets.token_hex(16)
-            pieces = _multipart(wanted, boundary, chosen.contentType, total)
-            multipart = f"multipart/byteranges; boundary={boundary}"
-            chosen = attrs.evolve(chosen, contentType=multipart)
-        if wanted:
-            chosen = attrs.evolve(chosen, status=206)
-    length = sum(len(piece.before) + piece.size for piece in pieces)
-    chosen = _with(chosen, {"Content-Length": str(length)})
-    if request.method == b"HEAD":
-        return chosen
-    return attrs.evolve(chosen, stream=Stream(_read(file, pieces)))
-
-
-def _with(response: Response, headers: Mapping[str, str]) -> Response:
-    return attrs.evolve(response, headers={**response.headers, **headers})
-
-
-def _header(request: Request, name: bytes) -> str | None:
-    """All values of a header, whatever bytes they have."""
-    values = request.requestHeaders.getRawHeaders(name)
-    return None if values is None else b",".join(values).decode("latin-1")
-
-
-def _isKnown(request: Request, etag: str, modified: int) -> bool:
-    """The client says that it has the file as it is now."""
-    tags = _header(request, b"If-None-Match")
-    if tags is not None:  # the date counts only without it
-        return tags.strip() == "*" or etag in _ETAG.findall(tags)
-    try:
-        since = parsedate_to_datetime(_header(request, b"If-Modified-Since") or "")
-    except (ValueError, TypeError, IndexError):
-        return False
-    if since.tzinfo is None:
-        since = since.replace(tzinfo=UTC)
-    return modified <= since.timestamp()
-
-
-def _wanted(request: Request, etag: str, total: int) -> list[_Piece]:
-    """
-    The ranges that a client asks for; none if it is to get the whole file.
-
-    @raise _Unsatisfiable: none of them is there.
-    """
-    header = _RANGES.fullmatch(_header(request, b"Range") or "")
-    # A date is no strong validator, and who has one from here has an ETag.
-    unchanged = _header(request, b"If-Range") in (None, etag)
-    if header is None or not unchanged or request.method != b"GET" or not total:
-        return []
-    found = []
-    texts = [text.strip() for text in header[1].split(",") if text.strip()]
-    for text in texts:
-        match = _RANGE.fullmatch(text)
-        if match is None or text == "-":
-            return []
-        first, last = match.groups()
-        if first and last and int(first) > int(last):
-            return []
-        if first:
-            start, end = int(first), min(int(last or total), total - 1)
-        else:
-            start, end = max(0, total - int(last)), total - 1
-        if start <= end:
-            found.append(_Piece(start, end + 1 - start))
-    if len(texts) > _MOST_RANGES or sum(piece.size for piece in found) > total:
-        return []  # it would be more than the file itself
-    if texts and not found:
-        raise _Unsatisfiable(total)
-    return found
-
-
-def _multipart(
-    pieces: Sequence[_Piece], boundary: str, contentType: str, total: int
-) -> list[_Piece]:
-    def head(piece: _Piece) -> bytes:
-        lines = (
-            "",
-            f"--{boundary}",
-            f"Content-Type: {contentType}",
-            f"Content-Range: {piece.contentRange(total)}",
-            "",
-            "",
-        )
-        return "\r\n".join(lines).encode()
-
-    parts = [attrs.evolve(piece, before=head(piece)) for piece in pieces]
-    return [*parts, _Piece(0, 0, f"\r\n--{boundary}--\r\n".encode())]
-
-
-def _read(file: BinaryIO, pieces: Sequence[_Piece]) -> Generator[bytes, None, None]:
-    with file:
-        for piece in pieces:
-            if piece.before:
-                yield piece.before
-            file.seek(piece.offset)
-            left = piece.size
-            # One that grows, as a log does, ends where its length was taken.
-            while left:
-                data = file.read(min(left, _CHUNK))
-                if not data:
-                    raise OSError("the file was cut while it was sent")
-                left -= len(data)
-                yield data
+    headers = {**response.headers, **found.headers}
+    if found.status != 304:
+        length = sum(len(piece.before) + piece.size for piece in found.pieces)
+        headers["Content-Length"] = str(length)
+    stream = None
+    if found.status != 304 and request.method != b"HEAD":
+        stream = Stream(ranges.read(file, found.pieces))
+    else:
+        file.close()
+    return attrs.evolve(
+        response,
+        path=None,
+        status=found.status,
+        contentType=found.contentType,
+        headers=headers,
+        stream=stream,
+    )
