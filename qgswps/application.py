@@ -238,6 +238,13 @@ def identification(settings: Settings) -> ServiceIdentification:
     )
 
 
+def mapsAre(settings: Settings) -> str:
+    """Where references to results lead; see L{WorkerSettings.maps}."""
+    if settings.server.owsServiceURL:
+        return "another"
+    return "here" if settings.maps.enabled else "nowhere"
+
+
 def build(settings: Settings, reactor: Any) -> MultiService:
     """
     The server that the settings describe, not yet started.
@@ -263,6 +270,7 @@ def build(settings: Settings, reactor: Any) -> MultiService:
             exposedProviders=settings.processing.exposedProviders,
             defaultCRS=settings.processing.defaultCRS,
             qgisSettings=settings.qgisSettings,
+            maps=mapsAre(settings),
         ),
         settings.server.workers,
         workerEnvironment(),
@@ -277,20 +285,19 @@ def build(settings: Settings, reactor: Any) -> MultiService:
         stopGrace=settings.server.stopGrace,
     )
     mapsFolder = os.path.join(workdir.pool, "maps")
-    maps = None
-    if settings.maps.enabled:
-        maps = MapWorkers(
-            reactor,
-            pool,
-            mapsFolder,
-            MapLimits(
-                workers=settings.maps.workers,
-                idleTime=settings.maps.idleTime,
-                maxRequests=settings.maps.maxRequests,
-                waiting=settings.maps.maxqueuesize,
-                timeout=settings.maps.timeout,
-            ),
-        )
+    # They also make projects for archives, which needs no QGIS Server.
+    maps = MapWorkers(
+        reactor,
+        pool,
+        mapsFolder,
+        MapLimits(
+            workers=settings.maps.workers,
+            idleTime=settings.maps.idleTime,
+            maxRequests=settings.maps.maxRequests,
+            waiting=settings.maps.maxqueuesize,
+            timeout=settings.maps.timeout,
+        ),
+    )
     queue = JobQueue(
         reactor,
         store,
@@ -298,7 +305,7 @@ def build(settings: Settings, reactor: Any) -> MultiService:
         spool,
         workdir.instance,
         limits,
-        None if maps is None else maps.release,
+        maps.release,
     )
     projects = Projects(
         reactor,
@@ -338,7 +345,7 @@ def build(settings: Settings, reactor: Any) -> MultiService:
         FilesEndpoint(reactor, spool, addresses, maps),
         MapsEndpoint(
             reactor,
-            maps,
+            maps if settings.maps.enabled else None,
             access,
             spool,
             addresses,

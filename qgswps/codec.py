@@ -57,12 +57,17 @@ def loads(cls: type[T] | Callable[..., T], data: bytes | str) -> T:
     return _converter.structure(json.loads(data), cls)  # type: ignore[arg-type]
 
 
-def write(path: str, value: Any) -> None:
-    """Write a value so that a reader sees all of it or nothing."""
+def write(path: str, value: Any, mode: int = 0o666) -> None:
+    """
+    Write a value so that a reader sees all of it or nothing.
+
+    @param mode: who may read it, as far as the umask allows.
+    """
     data = dumps(value)
     scratch = f"{path}.{os.getpid()}.new"
     try:
-        with open(scratch, "wb") as file:
+        descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        with open(descriptor, "wb") as file:
             file.write(data)
         os.replace(scratch, path)
     except OSError:

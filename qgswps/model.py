@@ -587,6 +587,8 @@ class WorkerSettings:
     @ivar exposedProviders: ids of providers to publish; empty for all.
     @ivar defaultCRS: authority id, for jobs without a project.
     @ivar qgisSettings: QGIS's own settings, by key.
+    @ivar maps: where references to map services lead: C{"here"}, to
+        C{"another"} server, or C{"nowhere"}.
     """
 
     catalogue: str
@@ -595,3 +597,4 @@ class WorkerSettings:
     exposedProviders: tuple[str, ...] = ()
     defaultCRS: str = "EPSG:4326"
     qgisSettings: Mapping[str, str] = attrs.field(factory=dict)
+    maps: str = "here"

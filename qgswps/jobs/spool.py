@@ -107,7 +107,8 @@ class Spool:
         os.makedirs(directory, mode=0o750)
         try:
             os.mkdir(os.path.join(directory, OUTPUTS), 0o750)
-            codec.write(os.path.join(directory, TASK), task)
+            # A project's URI may have a password.
+            codec.write(os.path.join(directory, TASK), task, 0o600)
         except BaseException:
             shutil.rmtree(directory, ignore_errors=True)
             raise

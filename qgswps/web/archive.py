@@ -60,7 +60,10 @@ def members(spool: Spool, jobId: str) -> list[Member]:
     """
     with os.scandir(spool.directory(jobId)) as entries:
         files = {each.name for each in entries if each.is_file(follow_symlinks=False)}
-    paths = sorted(name for name in files if name.endswith(".qgs"))
+    # One that is being written has a name of its own.
+    paths = sorted(
+        name for name in files if name.endswith(".qgs") and ".new." not in name
+    )
     paths += [f"{OUTPUTS}/{each.name}" for each in spool.outputs(jobId)]
     found = [Member(_portable(path), path) for path in paths]
     if LOG in files:

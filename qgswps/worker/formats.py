@@ -7,12 +7,14 @@ what the service reads.
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from collections.abc import Sequence
 
 import attrs
 
 from qgswps.errors import invalid
-from qgswps.model import SERVICES, Format
+from qgswps.model import SERVICES, Format, WorkerSettings
 from qgswps.worker.job import Job
 
 GML_SCHEMA = "http://schemas.opengis.net/gml/3.1.1/base/gml.xsd"
@@ -84,6 +86,31 @@ RASTER_OUTPUTS = (
     *_services(("WMS", "WCS", "WMTS"), ".tif", "GTiff"),
 )
 
+#: The format of features that are taken from a service.
+WFS = Format("application/x-ogc-wfs")
+
+#: Whether there are map services that references can lead to.
+_isServed = [True]
+
+
+def install(settings: WorkerSettings) -> None:
+    """Offer the services if there are any."""
+    # Its libraries are loaded only where they are needed.
+    isHere = importlib.util.find_spec("qgis.server") is not None
+    if settings.maps == "here" and not isHere:
+        sys.stderr.write("QGIS Server is not installed: results have no maps\n")
+    _isServed[:] = [settings.maps == "another" or (settings.maps == "here" and isHere)]
+
+
+def offered(outputs: Sequence[OutputFormat]) -> tuple[Format, ...]:
+    """The formats of those outputs that clients can have."""
+    return tuple(each.format for each in _offered(outputs))
+
+
+def _offered(outputs: Sequence[OutputFormat]) -> list[OutputFormat]:
+    return [each for each in outputs if _isServed[0] or not each.isService]
+
+
 #: What layer inputs are read in.
 VECTOR_INPUTS = (GEOJSON, GEOJSON_WITH_CRS, JSON, GML, GML_AS_XML)
 RASTER_INPUTS = (GEOTIFF, GEOTIFF_QUALIFIED, GEOTIFF_AS_APPLICATION)
@@ -100,8 +127,9 @@ def choose(outputs: Sequence[OutputFormat], name: str, job: Job) -> OutputFormat
     """
     request = job.wanted(name)
     wanted = request.format if request else None
+    outputs = _offered(outputs)
     if wanted is None or not wanted.mimeType:
-        served = job.hasProject and not job.request.raw
+        served = job.hasProject and not job.request.raw and _isServed[0]
         return next(output for output in outputs if output.isService is served)
     for test in (str.lower, baseType):
         for output in outputs:

@@ -54,6 +54,11 @@ class Job:
         """What the client said of an output, or None."""
         return next((o for o in self.request.outputs if o.identifier == output), None)
 
+    def hasFormat(self, output: str) -> bool:
+        """Whether the client says in which format it wants an output."""
+        wanted = self.wanted(output)
+        return bool(wanted and wanted.format and wanted.format.mimeType)
+
     def isWanted(self, output: str) -> bool:
         """Whether the client takes an output: named, or all of them."""
         return not self.request.outputs or self.wanted(output) is not None

@@ -56,14 +56,14 @@ def _vectorType(
     algorithm: QgsProcessingAlgorithm, output: QgsProcessingOutputDefinition
 ) -> DataType:
     kinds = kindsOf([compat.number(output.dataType())])
-    written = tuple(each.format for each in formats.VECTOR_OUTPUTS)
+    written = formats.offered(formats.VECTOR_OUTPUTS)
     return LayerType(kinds or ("vector",), written)
 
 
 def _rasterType(
     algorithm: QgsProcessingAlgorithm, output: QgsProcessingOutputDefinition
 ) -> DataType:
-    return LayerType(("raster",), tuple(f.format for f in formats.RASTER_OUTPUTS))
+    return LayerType(("raster",), formats.offered(formats.RASTER_OUTPUTS))
 
 
 def _fileType(
@@ -229,7 +229,11 @@ def _layerOutput(
     job.layers.append(layer)
     if made.format.isService:
         served = resultproject.serviceName(layer.name)
-        return LayerValue(served, made.format.format, title)
+        wanted = made.format.format
+        if made.kind == "nogeometry" and not job.hasFormat(name):
+            # There is nothing to draw.
+            wanted = formats.WFS
+        return LayerValue(served, wanted, title)
     return FileValue(made.path, made.format.format, title)
 
 

@@ -124,11 +124,12 @@ def _startProcessing(settings: WorkerSettings) -> None:
         sys.path.insert(0, plugins)
     from processing.core.Processing import Processing
 
-    from qgswps.worker import scripts, styles
+    from qgswps.worker import formats, scripts, styles
 
     Processing.initialize()
     scripts.install(settings)
     styles.install(settings)
+    formats.install(settings)
 
 
 def defaultProject(defaultCrs: str) -> None:

@@ -25,6 +25,7 @@ from qgis.core import (
     QgsReferencedRectangle,
     QgsVectorLayer,
 )
+from qgis.PyQt.QtXml import QDomDocument
 
 from qgswps.errors import failure
 from qgswps.model import ResultLayer, resultProject
@@ -76,8 +77,9 @@ def exists(directory: str, processId: str) -> bool:
 
 #: XML has no place for these.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ufffe\uffff\ud800-\udfff]+")
-#: Commas part the names of a request, QGIS's WMTS decodes its names twice.
-_UNSAFE = re.compile(r"[,&#%+]")
+#: Commas part the names of a request, QGIS's WMTS decodes its names twice, and
+#: in OGC API Features they are parts of a path.
+_UNSAFE = re.compile(r"[,&#%+/?\\]")
 
 
 def serviceName(name: str) -> str:
@@ -145,7 +147,9 @@ def write(
     scratch = f"{target[: -len('.qgs')]}.{os.getpid()}.new.qgs"
     try:
         if not project.write(scratch):
-            raise failure(f"the result project can't be written: {project.error()}")
+            # What QGIS says of it names files that the client has never seen.
+            sys.stderr.write(f"{project.error()}\n")
+            raise failure("the result project can't be written")
         os.replace(scratch, target)
     finally:
         with contextlib.suppress(OSError):
@@ -217,7 +221,7 @@ def _settle(
     project.setAreaUnits(source.areaUnits())
     project.setBackgroundColor(source.backgroundColor())
     project.setSelectionColor(source.selectionColor())
-    project.setCustomVariables(source.customVariables())
+    project.setCustomVariables(_mentioned(source.customVariables(), layers))
     metadata = source.metadata()
     metadata.setTitle(processId)
     project.setMetadata(metadata)
@@ -233,6 +237,25 @@ def _settle(
         number, known = source.readNumEntry(key, "/")
         if known:
             project.writeEntry(key, "/", number)
+
+
+def _mentioned(variables: dict[str, Any], layers: Sequence[Any]) -> dict[str, Any]:
+    """
+    The variables that the layers' styles need.  Others may be secrets of the
+    source project, and the result project is for its readers to take along.
+    """
+    if not variables:
+        return {}
+    text = ""
+    for layer in layers:
+        document = QDomDocument()
+        layer.exportNamedStyle(document)
+        text += document.toString()
+    return {
+        name: value
+        for name, value in variables.items()
+        if re.search(rf"@{re.escape(name)}\b", text)
+    }
 
 
 def _publish(

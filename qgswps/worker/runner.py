@@ -133,9 +133,18 @@ def _run(directory: str, feedback: Feedback) -> Result:
     isServed = any(isinstance(output, LayerValue) for output in made.values())
     if job.layers and (job.hasProject or isServed):
         # Else it is made when it is first wanted.
-        resultproject.write(
-            directory, request.processId, job.layers, source if job.hasProject else None
-        )
+        try:
+            resultproject.write(
+                directory,
+                request.processId,
+                job.layers,
+                source if job.hasProject else None,
+            )
+        except OWSError as error:
+            if isServed:
+                raise
+            # The data that the client wants is there.
+            sys.stderr.write(f"WARNING: {error}\n")
     return Result(outputs=made, layers=tuple(job.layers))
 
 

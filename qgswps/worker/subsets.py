@@ -16,7 +16,7 @@ from qgis.core import (
 )
 
 from qgswps.layerref import LayerReference
-from qgswps.worker import compat
+from qgswps.worker import compat, expressions
 from qgswps.worker.job import Job
 
 
@@ -33,6 +33,9 @@ def featureIds(layer: Any, reference: LayerReference, job: Job) -> list[int]:
         expression = QgsExpression(reference.select)
         if expression.hasParserError():
             raise _wrong(reference, expression.parserErrorString())
+        refused = expressions.forbidden(expression)
+        if refused is not None:
+            raise _wrong(reference, f"{refused} can't be used here")
         needsGeometry |= expression.needsGeometry()
     if reference.rect is not None:
         if not layer.isSpatial():

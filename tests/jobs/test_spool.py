@@ -31,6 +31,8 @@ class SpoolTests(SynchronousTestCase):
         self.assertEqual(self.spool.task("j"), task)
         self.assertEqual(self.spool.jobIds(), ["j"])
         self.assertEqual(os.stat(self.path()).st_mode & 0o007, 0, "others may look")
+        mode = os.stat(self.path(spool.TASK)).st_mode
+        self.assertEqual(mode & 0o077, 0, "a password may be read")
 
     def test_createTwice(self) -> None:
         """A directory that is there is left as it is."""
@@ -41,7 +43,7 @@ class SpoolTests(SynchronousTestCase):
     def test_createFails(self) -> None:
         """If a job can't be made, nothing of it is left."""
 
-        def full(path: str, value: object) -> None:
+        def full(path: str, value: object, mode: int) -> None:
             raise OSError(28, "No space left on device")
 
         self.patch(codec, "write", full)

@@ -75,6 +75,12 @@ class ArchiveTests(SynchronousTestCase):
         self.assertEqual(archive.read("log.txt"), b"log")
         self.assertEqual(self.open(), [])
 
+    def test_unfinished(self) -> None:
+        """A project that is being written is none yet."""
+        for name in ("a.qgs", "a.12.new.qgs"):
+            self.write(name)
+        self.assertEqual(members(self.spool, "j"), [Member("a.qgs", "a.qgs")])
+
     def test_links(self) -> None:
         """Links are left out: of files, of folders, of projects and logs."""
         self.write("outputs/a")

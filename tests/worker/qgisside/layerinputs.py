@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 from qgis.core import (
     QgsMapThemeCollection,
@@ -302,6 +303,25 @@ class SubsetTests(LayerInputCase):
                 self.assertEqual(
                     self.names(f"layer:cities?select={select}", job), expected
                 )
+
+    def test_curiosity(self) -> None:
+        """Expressions that ask for more than the features."""
+        job = self.open()
+        for select, named in (
+            ("env('HOME') like '/%'", "the function env"),
+            ("file_exists('/etc/passwd')", "the function file_exists"),
+            ("eval('env(1)')", "the function eval"),
+            ("decode_uri('cities', 'path') != ''", "the function decode_uri"),
+            ("layer_property('cities', 'source') != ''", "layer_property"),
+            ("@project_folder like '/%'", "the variable @project_folder"),
+            ("var('project' || '_path') != ''", "variables whose name is computed"),
+            ("array_first(array_filter(array(1), env('A') = 1)) = 1", "env"),
+        ):
+            with self.subTest(select):
+                reference = f"layer:cities?select={quote(select)}"
+                with self.assertRaises(OWSError) as caught:
+                    self.names(reference, job)
+                self.assertIn(named, str(caught.exception))
 
     def test_rect(self) -> None:
         """Those that touch a rectangle, in any CRS; not just their boxes."""

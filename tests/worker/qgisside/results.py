@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 from urllib.parse import quote
 
 import attrs
@@ -21,14 +22,16 @@ from qgis.core import (
     QgsCoordinateReferenceSystem,
     QgsPalLayerSettings,
     QgsProject,
+    QgsProperty,
     QgsRasterLayer,
+    QgsSymbolLayer,
     QgsVectorLayer,
     QgsVectorLayerSimpleLabeling,
 )
 from qgis.PyQt.QtGui import QColor, QImage
 
 from qgswps import codec
-from qgswps.errors import OWSError
+from qgswps.errors import OWSError, failure
 from qgswps.model import (
     ComplexValue,
     FileValue,
@@ -41,7 +44,7 @@ from qgswps.model import (
     Task,
     resultProject,
 )
-from qgswps.worker import resultproject, runner, styles
+from qgswps.worker import formats, resultproject, runner, styles
 from qgswps.worker.feedback import Feedback
 from tests.worker.qgisside import support
 from tests.worker.qgisside.support import GEOJSON, WORLD, JobCase, literal
@@ -186,7 +189,7 @@ class ResultCase(JobCase):
         project.setCrs(QgsCoordinateReferenceSystem("EPSG:3857"))
         project.setEllipsoid("EPSG:7004")
         project.setBackgroundColor(QColor("#112233"))
-        project.setCustomVariables({"owner": "me"})
+        project.setCustomVariables({"owner": "me", "password": "secret"})
         project.writeEntry("WMSContactPerson", "/", "Ada")
         project.writeEntry("WMSFees", "/", "one coin")
         project.writeEntry("WMSUrl", "/", "http://source.example/")
@@ -223,7 +226,7 @@ class ProjectTests(ResultCase):
         self.assertEqual(project.crs().authid(), "EPSG:3857")
         self.assertEqual(project.ellipsoid(), "EPSG:7004")
         self.assertEqual(project.backgroundColor().name(), "#112233")
-        self.assertEqual(project.customVariables(), {"owner": "me"})
+        self.assertEqual(project.customVariables(), {})
         self.assertEqual(project.metadata().author(), "Ada")
         self.assertEqual(project.readEntry("WMSContactPerson", "/"), ("Ada", True))
         self.assertEqual(project.readEntry("WMSFees", "/"), ("one coin", True))
@@ -244,7 +247,63 @@ class ProjectTests(ResultCase):
         self.assertEqual(project.readListEntry("WFSLayers", "/")[0], [layer.id()])
         text = Path(self.directory, "native_buffer.qgs").read_text()
         self.assertNotIn(self.directory, text)
-        self.assertNotRegex(text, "saveUser")
+        self.assertNotRegex(text, "saveUser|secret")
+
+    def test_variables(self) -> None:
+        """Those that a style needs, and no others."""
+        source = QgsProject()
+        source.setCustomVariables({"owner": "me", "own": "x"})
+        layer = QgsVectorLayer("Point", "x", "memory")
+        layer.renderer().symbol().symbolLayer(0).setDataDefinedProperty(
+            QgsSymbolLayer.PropertySize, QgsProperty.fromExpression("length(@owner)")
+        )
+        os.makedirs(os.path.join(self.directory, "outputs"))
+        data = os.path.join(self.directory, "outputs", "x.geojson")
+        with open(data, "w") as file:
+            file.write('{"type": "Point", "coordinates": [1, 2]}')
+        layer.saveNamedStyle(os.path.join(self.directory, "x.qml"))
+        made = ResultLayer("X", "x", "point", "outputs/x.geojson", style="x.qml")
+        resultproject.write(self.directory, "a:b", [made], source)
+        self.assertEqual(self.open("a:b").customVariables(), {"owner": "me"})
+
+    def test_unwritable(self) -> None:
+        """Data that the client wants is not lost with the project."""
+        for form, fails in ((GEOJSON, False), (WMS, True)):
+            with (
+                mock.patch.object(
+                    resultproject, "write", side_effect=failure("no room")
+                ),
+                contextlib.redirect_stderr(self.log),
+            ):
+                result = self.run_(
+                    "native:buffer",
+                    literal("INPUT", "cities"),
+                    project=WORLD,
+                    outputs=wanted("OUTPUT", form),
+                )
+            self.assertEqual([f.text for f in result.faults], ["no room"] * fails)
+        self.assertIn("no room", self.log.getvalue())
+
+    def test_table(self) -> None:
+        """There is nothing to draw of a table."""
+        result = self.make(
+            "native:dropgeometries", literal("INPUT", "cities"), project=WORLD
+        )
+        [output] = result.outputs.values()
+        assert isinstance(output, LayerValue)
+        self.assertEqual(output.format.mimeType, "application/x-ogc-wfs")
+
+    def test_noMaps(self) -> None:
+        """Without a map server there is data."""
+        self.addCleanup(formats.install, support.settings)
+        formats.install(attrs.evolve(support.settings, maps="nowhere"))
+        result = self.make("native:buffer", literal("INPUT", "cities"), project=WORLD)
+        [output] = result.outputs.values()
+        assert isinstance(output, FileValue)
+        self.assertEqual(output.format, GEOJSON)
+        self.assertNotIn(WMS, formats.offered(formats.VECTOR_OUTPUTS))
+        formats.install(attrs.evolve(support.settings, maps="another"))
+        self.assertIn(WMS, formats.offered(formats.VECTOR_OUTPUTS))
 
     def test_extent(self) -> None:
         """It shows all layers, in its own CRS, and single points from afar."""
@@ -438,7 +497,7 @@ class NameTests(ResultCase):
     def test_services(self) -> None:
         """Each name can be asked for, in each service, under what it is called."""
         names = [
-            "plain", "with space", "a,b", "a:b", "a/b", "a&c", "a<b>", "ünï 漢",
+            "plain", "with space", "a,b", "a:b", "e/f", "a&c", "a<b>", "ünï 漢",
             "a\"b'",
             "name (2)", "a;b", "a+d", "a%20f", "a#e", "1 km", "-x", "a.b[c]", "a=b?",
         ]  # fmt: skip
