@@ -41,12 +41,13 @@ setup(
         "Twisted>=22.4",
         "attrs>=22.2",
         "cattrs>=22.2",
+        "PyYAML",
         "lxml",
         "txredisapi>=1.4.7",
         "zope.interface",
     ],
     packages=[*find_packages(include=["qgswps", "qgswps.*"]), "twisted.plugins"],
-    package_data={"qgswps": ["py.typed"]},
+    package_data={"qgswps": ["py.typed", "data/*.yml"]},
     # Twisted looks for plugins in folders, and not in archives.
     zip_safe=False,
 )

@@ -15,6 +15,7 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.task import deferLater
 
 import qgswps
+from qgswps import policy
 from qgswps.config import Settings
 from qgswps.errors import OWSError, StoreError
 from qgswps.interfaces import IJobStore
@@ -30,8 +31,10 @@ from qgswps.pool.maps import Limits as MapLimits
 from qgswps.pool.maps import MapWorkers
 from qgswps.pool.pool import ProcessPool
 from qgswps.projects import Projects
+from qgswps.reload import Reloader
 from qgswps.web.access import JobAccess
 from qgswps.web.addresses import Addresses
+from qgswps.web.exposure import Exposure, PolicyKeeper
 from qgswps.web.files import FilesEndpoint
 from qgswps.web.maps import MapsEndpoint
 from qgswps.web.ows import OWSEndpoint
@@ -213,6 +216,23 @@ def workerEnvironment() -> dict[str, str]:
     return environment
 
 
+def workerSettings(settings: Settings, profile: str) -> WorkerSettings:
+    """
+    How to start QGIS.
+
+    @param profile: absolute path of a folder for QGIS's user profile.
+    """
+    return WorkerSettings(
+        catalogue="",
+        profile=profile,
+        providersPath=settings.processing.providersModulePath,
+        exposedProviders=settings.processing.exposedProviders,
+        defaultCRS=settings.processing.defaultCRS,
+        qgisSettings=settings.qgisSettings,
+        maps=mapsAre(settings),
+    )
+
+
 def identification(settings: Settings) -> ServiceIdentification:
     """What the capabilities say of the service."""
     metadata = settings.metadata
@@ -250,7 +270,11 @@ def build(settings: Settings, reactor: Any) -> MultiService:
     The server that the settings describe, not yet started.
 
     @raise SystemExit: the work directory can't be used.
+    @raise ConfigurationError: a file that the settings name can't be used.
     """
+    policies = PolicyKeeper(
+        reactor, settings.processing.accesspolicy, policy.forSettings(settings)
+    )
     try:
         workdir = WorkDirectory(settings.server.workdir)
     except OSError as error:
@@ -263,15 +287,7 @@ def build(settings: Settings, reactor: Any) -> MultiService:
     pool = ProcessPool(
         reactor,
         workdir.pool,
-        WorkerSettings(
-            catalogue="",
-            profile=os.path.join(workdir.pool, "profile"),
-            providersPath=settings.processing.providersModulePath,
-            exposedProviders=settings.processing.exposedProviders,
-            defaultCRS=settings.processing.defaultCRS,
-            qgisSettings=settings.qgisSettings,
-            maps=mapsAre(settings),
-        ),
+        workerSettings(settings, os.path.join(workdir.pool, "profile")),
         settings.server.workers,
         workerEnvironment(),
         settings.server.startTimeout,
@@ -329,7 +345,7 @@ def build(settings: Settings, reactor: Any) -> MultiService:
     )
     ows = OWSEndpoint(
         reactor,
-        pool,
+        Exposure(pool, policies, settings.server.httpProxy),
         queue,
         access,
         spool,
@@ -359,6 +375,14 @@ def build(settings: Settings, reactor: Any) -> MultiService:
         settings.server.crossOrigin,
     )
     application = Application(Engine(reactor, store, queue, pool, maps))
+    policies.setServiceParent(application)
+    Reloader(
+        reactor,
+        pool.reload,
+        settings.server.restartmon,
+        settings.processing.providersModulePath,
+        settings.processing.watchInterval,
+    ).setServiceParent(application)
     site = makeSite(reactor, root)
     for endpoint in settings.server.endpoints:
         strports.service(endpoint, site, reactor=reactor).setServiceParent(application)

@@ -52,6 +52,7 @@ from qgswps.kinds import (
     choice,
     integer,
     number,
+    pathOr,
 )
 
 _log = Logger()
@@ -263,8 +264,9 @@ class Server:
     httpProxy: bool = key(
         BOOLEAN,
         False,
-        "The server is behind a proxy: believe its headers Forwarded and"
-        " X-Forwarded-Url, -Proto and -Host.",
+        "The server is behind a proxy: believe its headers Forwarded,"
+        " X-Forwarded-Url, -Proto and -Host, and X-Lizmap-User and -User-Groups,"
+        " which an access policy may ask for.",
     )
     hostProxy: str = key(
         BASE_URL,
@@ -305,6 +307,12 @@ class Server:
         0.0,
         "Seconds that a job may wait for a process; then it fails with 503. 0 for"
         " any time.",
+    )
+    restartmon: str = key(
+        PATH,
+        "",
+        "A file that needs not be there. When it is touched, QGIS and all algorithms"
+        " are loaded anew, as by SIGHUP. Empty for none.",
     )
     stopGrace: float = key(
         number(0, 3600),
@@ -493,13 +501,30 @@ class Processing:
     providersModulePath: tuple[str, ...] = key(
         PATHS,
         (),
-        "Folders with a folder scripts/ whose algorithms are published too.",
+        "Folders with algorithms to publish too: in scripts/ and models/, and in"
+        " folders of QGIS plugins; or a plugin's folder itself. See"
+        " docs/algorithms.md.",
     )
     exposedProviders: tuple[str, ...] = key(
         LIST,
         (),
         "The providers to publish, such as native, qgis, gdal, script. Empty for"
         " all that there are.",
+    )
+    watchInterval: float = key(
+        number(0, 3600),
+        2.0,
+        "Seconds between looks at the scripts, models and plugins in"
+        " providers_module_path. When some have changed, and look the same twice, all"
+        " algorithms are loaded anew. 0 to look only when told to.",
+    )
+    accesspolicy: str = key(
+        pathOr("default", "none"),
+        "default",
+        "A YAML file that says which processes and inputs are shown to whom; see"
+        " docs/policy.md. It is read again when it changes. default is the shipped"
+        " one, which hides what reaches the network, a database or the shell on a"
+        " client's word; none hides nothing.",
     )
     defaultCRS: str = key(
         CRS,

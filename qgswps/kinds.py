@@ -116,6 +116,18 @@ def _parsePaths(text: str, base: str) -> tuple[str, ...]:
     return tuple(_parsePath(part, base) for part in _split(r"[,:\n]", text))
 
 
+def pathOr(*words: str) -> Kind[str]:
+    """A path, or one of some words; one can name a file of that name C{./word}."""
+
+    def parse(text: str, base: str) -> str:
+        if not text:
+            raise ValueError
+        word = text.lower()
+        return word if word in words else _parsePath(text, base)
+
+    return Kind(", ".join(words) + " or a path", parse)
+
+
 def _parseList(text: str, _: str) -> tuple[str, ...]:
     return _split(r"[,\n]", text)
 

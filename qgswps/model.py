@@ -204,7 +204,8 @@ class Omission:
     """
     What is not published, and why.
 
-    @ivar name: an algorithm's id, C{id parameter} or a file's path.
+    @ivar name: an algorithm's id, C{id parameter}, C{provider id},
+        C{plugin title (folder)} or a file's path.
     """
 
     name: str
@@ -583,7 +584,7 @@ class WorkerSettings:
 
     @ivar catalogue: absolute path of the file to write the L{Catalogue} to.
     @ivar profile: absolute path of a folder for QGIS's own user profile.
-    @ivar providersPath: folders with C{scripts/}.
+    @ivar providersPath: folders with C{scripts/}, C{models/} and plugins.
     @ivar exposedProviders: ids of providers to publish; empty for all.
     @ivar defaultCRS: authority id, for jobs without a project.
     @ivar qgisSettings: QGIS's own settings, by key.

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import ClassVar
+from typing import ClassVar, NoReturn
 
 import twisted
 from twisted.application.service import MultiService
@@ -16,6 +16,7 @@ from twisted.internet.endpoints import serverFromString
 from twisted.python import usage
 
 import qgswps
+from qgswps import policy
 from qgswps.config import SECTIONS, ConfigurationError, Key, Settings, load
 from qgswps.journal import setLevel
 
@@ -63,11 +64,17 @@ class Options(usage.Options):
     )
     optParameters: ClassVar = [
         ["config", "c", None, "The configuration file."],
+        ["describe", None, None, "Print the description of this process, and exit."],
         *_parameters(),
     ]
     optFlags: ClassVar = [
         *_flags(),
         ["check", None, "Say what is in force, or what is wrong with it, and exit."],
+        [
+            "list-processes",
+            None,
+            "Print what would be published, and what not and why, and exit.",
+        ],
     ]
 
     def __init__(self) -> None:
@@ -94,7 +101,8 @@ class Options(usage.Options):
         """
         Parse the options that follow the plugin's name.
 
-        @raise SystemExit: they are wrong, or C{--check} is among them.
+        @raise SystemExit: they are wrong, or one is among them that only
+            prints something.
         """
         try:
             super().parseOptions(options)
@@ -106,8 +114,15 @@ class Options(usage.Options):
         # file before it makes the service.
         if self["check"]:
             settings = self.settings(_complain)
-            sys.stdout.write("".join(f"{line}\n" for line in report(settings)))
-            raise SystemExit(0)
+            _print(report(settings))
+        if self["list-processes"] or self["describe"] is not None:
+            # Not at the top: it takes long, and nothing else needs it here.
+            from qgswps import listing
+
+            settings = self.settings(_complain)
+            if self["list-processes"]:
+                _print(listing.processes(settings))
+            _print(listing.description(settings, self["describe"]))
 
     def settings(self, warn: Callable[[str], None] | None = None) -> Settings:
         """
@@ -129,7 +144,19 @@ class Options(usage.Options):
         with _exiting():
             settings = load(self["config"], os.environ, overrides, warn)
             _tryEndpoints(settings)
+            policy.forSettings(settings)
             return settings
+
+
+def _print(lines: Iterable[str]) -> NoReturn:
+    """Say something, and end well."""
+    try:
+        sys.stdout.write("".join(f"{line}\n" for line in lines))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Who reads has seen enough; there is nothing left to be flushed.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise SystemExit(0)
 
 
 def _complain(text: str) -> None:

@@ -540,6 +540,22 @@ class KindTests(ConfigTestCase):
             ],
         )
 
+    def test_accessPolicy(self) -> None:
+        """One of the words, in any case, or a path."""
+        for text, expected in [
+            ("default", "default"),
+            ("None", "none"),
+            ("./none", os.path.abspath("none")),
+            ("a/b.yml", os.path.abspath("a/b.yml")),
+        ]:
+            found = self.value("processing", "accesspolicy", text)
+            self.assertEqual(found, expected)
+        [problem] = self.wrong("processing", "accesspolicy", "")
+        self.assertIn("expected default, none or a path", problem)
+        settings = self.load(environ={"QGSWPS_PROCESSING_ACCESSPOLICY": "none"})
+        self.assertEqual(settings.processing.accesspolicy, "none")
+        self.assertEqual(self.load().processing.accesspolicy, "default")
+
     def test_interfaces(self) -> None:
         """Addresses, of which Twisted gets endpoints."""
         settings = self.load("[server]\ninterfaces = 0.0.0.0, ::1, localhost\n")

@@ -27,7 +27,15 @@ _SEAMS = _VALUES | {
     "threads",
     "workdir",
 }
-_PARTS = _SEAMS | {"ows", "projects", "pool.commands", "jobs", "pool"}
+_PARTS = _SEAMS | {
+    "ows",
+    "projects",
+    "policy",
+    "reload",
+    "pool.commands",
+    "jobs",
+    "pool",
+}
 
 #: What each layer may import of the others.  A layer is a module or package of
 #: qgswps; the AMP vocabulary is one of its own within C{pool}.
@@ -41,17 +49,20 @@ LAYERS: dict[str, frozenset[str]] = {
     "kinds": frozenset({"errors"}),
     "threads": frozenset(),
     "workdir": frozenset(),
+    "reload": frozenset({"journal", "threads"}),
     "config": frozenset({"errors", "journal", "kinds"}),
     "configdoc": frozenset({"errors", "kinds", "config"}),
     "ows": _VALUES | {"interfaces"},
     "projects": _SEAMS,
+    "policy": _SEAMS,
     "pool.commands": _VALUES | {"interfaces"},
     "jobs": _SEAMS | {"ows", "projects"},
     "pool": _SEAMS | {"ows", "projects", "pool.commands"},
     "web": _PARTS,
     "application": _PARTS | {"web"},
-    "tap": _PARTS | {"web", "application"},
-    "plugin": _PARTS | {"web", "application", "tap"},
+    "listing": _PARTS | {"web", "application"},
+    "tap": _PARTS | {"web", "application", "listing"},
+    "plugin": _PARTS | {"web", "application", "listing", "tap"},
     "worker": _VALUES | {"pool.commands"},
 }
 

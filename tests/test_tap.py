@@ -218,6 +218,38 @@ class TwistdTests(SynchronousTestCase):
         # Nothing was made, and no pid file looked for.
         self.assertEqual([path.name for path in self.cwd.iterdir()], ["x.conf"])
 
+    def test_listing(self) -> None:
+        """What would be published is listed and described, and nothing made."""
+        scripts = self.cwd / "own" / "scripts"
+        scripts.mkdir(parents=True)
+        (scripts / "wrong.py").write_text("def wrong(:\n")
+        own = {"QGSWPS_PROCESSING_PROVIDERS_MODULE_PATH": "own"}
+        listed = self.twistd("--list-processes", **own)
+        self.assertEqual((listed.returncode, listed.stderr), (0, ""))
+        lines = listed.stdout.splitlines()
+        published = lines[: lines.index("")]
+        self.assertIn("native:buffer\tBuffer", published)
+        self.assertEqual(published, sorted(published, key=lambda x: x.split("\t")[0]))
+        path = scripts.absolute() / "wrong.py"
+        self.assertTrue(
+            any(x.startswith(f"not published: {path}: SyntaxError") for x in lines)
+        )
+        self.assertTrue(
+            any(
+                x.startswith("not published: native:filedownloader: den") for x in lines
+            )
+        )
+        described = self.twistd("--describe", "native:buffer")
+        self.assertEqual((described.returncode, described.stderr), (0, ""))
+        for text in ("native:buffer\tBuffer\n", "\nInputs\n", "\nOutputs\n"):
+            self.assertIn(text, described.stdout)
+        self.assertFails(
+            self.twistd("--describe", "native:bufer", QGSWPS_LOGLEVEL="debug"),
+            "there is no process 'native:bufer'; did you mean native:buffer or"
+            " native:bufferbym or native:wedgebuffers?",
+        )
+        self.assertEqual([path.name for path in self.cwd.iterdir()], ["own"])
+
     def test_checkCanBeRead(self) -> None:
         """What is told is a configuration that says the same."""
         first = self.twistd("--check", "--listen", "tcp:1", "--listen", "tcp:2")

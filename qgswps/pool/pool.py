@@ -91,6 +91,10 @@ class ProcessPool(Service):
         self._startTimeout = startTimeout
         self._grace = grace
         self._current: ForkServer | None = None
+        # The one that is to take over when it is ready, and whether it has to
+        # be followed by yet another one, since it may have read too early.
+        self._next: ForkServer | None = None
+        self._again = False
         self._servers: set[ForkServer] = set()
         self._waiting: list[Execution] = []
         self._wanting: list[Deferred[ForkServer]] = []
@@ -114,6 +118,7 @@ class ProcessPool(Service):
     def stopService(self) -> Deferred[None]:
         """End all fork servers and their workers."""
         super().stopService()
+        self._again = False
         if self._restart is not None and self._restart.active():
             self._restart.cancel()
         waiting, self._waiting = self._waiting, []
@@ -142,6 +147,31 @@ class ProcessPool(Service):
 
     # Generations
 
+    def reload(self) -> None:
+        """
+        Start the next generation, from what is on the disk now.  It takes over
+        when it is ready; if it never is, the current one stays.
+
+        While one starts already, another one follows it, however often this
+        is asked for.
+        """
+        if not self.running:
+            return
+        if self._next is not None:
+            self._again = True
+            return
+        if self._restart is not None and self._restart.active():
+            # Perhaps what has kept the last one from starting is mended.
+            self._restart.cancel()
+        self._spawn()
+
+    def _settled(self) -> None:
+        """The one that was to take over does, or never will."""
+        self._next = None
+        again, self._again = self._again, False
+        if again:
+            self.reload()
+
     def _spawn(self) -> None:
         self._spawned += 1
         prefix = os.path.join(self._directory, f"generation-{self._spawned}")
@@ -158,10 +188,10 @@ class ProcessPool(Service):
             ready = server.start()
         except Exception as error:
             # No room, no memory, no descriptor: perhaps later.
-            self._lastFailure = f"no process could be made: {error}"
-            self._spawnLater(self._lastFailure)
+            self._failed(f"no process could be made: {error}")
             return
         self._servers.add(server)
+        self._next = server
         server.ended.addCallback(self._ended, server, os.path.basename(prefix))
         ready.addCallback(self._load, settings.catalogue)
         ready.addCallbacks(
@@ -174,8 +204,8 @@ class ProcessPool(Service):
         return reading.addCallback(lambda catalogue: (version, catalogue))
 
     def _swap(self, loaded: tuple[str, Catalogue], server: ForkServer) -> None:
-        if server not in self._servers or not self.running:
-            return  # it ended while its catalogue was read
+        if server.state is not State.READY or not self.running:
+            return  # it has ended while its catalogue was read, or is about to
         version, catalogue = loaded
         previous, self._current = self._current, server
         self._processes = {p.identifier: p for p in catalogue.processes}
@@ -200,14 +230,12 @@ class ProcessPool(Service):
         wanting, self._wanting = self._wanting, []
         for wanted in wanting:
             wanted.callback(server)
+        self._settled()
 
     def _unusable(self, reason: Failure, server: ForkServer) -> None:
-        self._lastFailure = str(reason.value)
-        if server.state is State.DEAD:
-            return  # and its catalogue with it; that was logged already
-        if not reason.check(ForkServerFailed):
-            log.failure("a fork server can't be used", reason)
-            server.stop()
+        if reason.check(ForkServerFailed) or server.state is State.DEAD:
+            return  # its end tells why
+        server.kill(f"its catalogue can't be read: {reason.value}")
 
     def _ended(
         self, why: ForkServerFailed, server: ForkServer, prefix: str
@@ -218,12 +246,31 @@ class ProcessPool(Service):
             self._current = None
             if server.proven:
                 self._delay = FIRST_DELAY
+        wasNext = self._next is server
+        if wasNext:
+            self._next = None
         if not self.running:
             return why
-        if any(each.state in (State.SPAWNING, State.READY) for each in self._servers):
-            return why  # it is the current one, or about to be that
-        self._spawnLater(str(why))
+        if wasNext:
+            self._failed(str(why))
+        elif self._current is None and self._next is None:
+            self._spawnLater(str(why))
         return why
+
+    def _failed(self, why: str) -> None:
+        """The one that was to take over never will."""
+        self._lastFailure = why
+        if self._current is None:
+            self._again = False  # the next one comes anyway
+            self._spawnLater(why)
+            return
+        # No further try: what is wrong is on the disk, and jobs can run.
+        log.error(
+            "the reload has failed: {why}; generation {generation} stays",
+            why=why,
+            generation=self.generation,
+        )
+        self._settled()
 
     def _spawnLater(self, why: str) -> None:
         if self._restart is not None and self._restart.active():

@@ -10,7 +10,7 @@ from twisted.internet.defer import CancelledError
 from twisted.web.http import Request
 
 from qgswps.errors import OWSError, busy, failure
-from qgswps.interfaces import ICatalogue, IJobQueue
+from qgswps.interfaces import IJobQueue
 from qgswps.jobs.queue import TIMEOUT
 from qgswps.jobs.spool import OUTPUTS, Spool
 from qgswps.model import (
@@ -39,6 +39,7 @@ from qgswps.threads import inThread
 from qgswps.web.access import HEADER, JobAccess, elsewhere, fromSpool
 from qgswps.web.addresses import Addresses
 from qgswps.web.deferral import Deferral, Response
+from qgswps.web.exposure import Exposure, View
 from qgswps.web.files import fileHeaders
 
 XML = "text/xml"
@@ -46,8 +47,8 @@ XML = "text/xml"
 #: Bodies and documents of more bytes are parsed and made in a thread.
 _LARGE = 256 * 1024
 
-#: How many capabilities documents are kept, one a base URL.
-_KEPT = 8
+#: How many capabilities documents are kept, one a base URL and view.
+_KEPT = 16
 
 
 def exceptionReport(error: OWSError) -> Response:
@@ -68,6 +69,13 @@ def refusal(job: Job) -> OWSError | None:
     return None
 
 
+def _process(view: View, identifier: str) -> ProcessDescription:
+    description = view.processes.get(identifier)
+    if description is None:
+        raise binding.unknownProcess(identifier)
+    return description
+
+
 class OWSEndpoint:
     """
     Answers the operations of WPS 1.0.0 (OGC 05-007r7).
@@ -79,7 +87,7 @@ class OWSEndpoint:
     def __init__(
         self,
         reactor: Any,
-        catalogue: ICatalogue,
+        exposure: Exposure,
         queue: IJobQueue,
         access: JobAccess,
         spool: Spool,
@@ -92,7 +100,7 @@ class OWSEndpoint:
         @param maximumBody: the longest body of a request, in bytes.
         """
         self._reactor = reactor
-        self._catalogue = catalogue
+        self._exposure = exposure
         self._queue = queue
         self._access = access
         self._spool = spool
@@ -112,9 +120,11 @@ class OWSEndpoint:
         operation = await self._parse(request)
         base = self._addresses.base(request)
         if isinstance(operation, GetCapabilities):
-            return Response(self._getCapabilities(base), XML)
+            view = self._exposure.view(request)
+            return Response(self._getCapabilities(view, base), XML)
         if isinstance(operation, DescribeProcess):
-            return Response(await self._describeProcess(operation), XML)
+            view = self._exposure.view(request)
+            return Response(await self._describeProcess(operation, view), XML)
         if isinstance(operation, Execute):
             return await self._execute(request, operation.request, base)
         assert isinstance(operation, GetResults)
@@ -139,25 +149,23 @@ class OWSEndpoint:
 
     # Processes
 
-    def _getCapabilities(self, base: str) -> bytes:
-        processes = self._catalogue.processes()
-        key = (self._catalogue.generation, base)
+    def _getCapabilities(self, view: View, base: str) -> bytes:
+        key = (view.number, base)
         document = self._capabilities.get(key)
         if document is None:
             document = documents.capabilities(
-                self._service, processes.values(), self._addresses.service(base)
+                self._service, view.processes.values(), self._addresses.service(base)
             )
             self._capabilities[key] = document
             while len(self._capabilities) > _KEPT:
                 self._capabilities.popitem(last=False)
         return document
 
-    async def _describeProcess(self, operation: DescribeProcess) -> bytes:
-        processes = self._catalogue.processes()
+    async def _describeProcess(self, operation: DescribeProcess, view: View) -> bytes:
         if operation.all:
-            descriptions = list(processes.values())
+            descriptions = list(view.processes.values())
         else:
-            descriptions = [self._process(i) for i in operation.identifiers]
+            descriptions = [_process(view, i) for i in operation.identifiers]
         if operation.map is None:
             return documents.processDescriptions(descriptions)
         summary = await self._projects.summary(operation.map)
@@ -169,19 +177,13 @@ class OWSEndpoint:
         # Many processes times many layers.
         return await inThread(self._reactor, make) if operation.all else make()
 
-    def _process(self, identifier: str) -> ProcessDescription:
-        description = self._catalogue.processes().get(identifier)
-        if description is None:
-            raise binding.unknownProcess(identifier)
-        return description
-
     # Jobs
 
     async def _execute(
         self, httpRequest: Request, request: ExecuteRequest, base: str
     ) -> Response:
         realm = self._access.newRealm(httpRequest)
-        description = self._process(request.processId)
+        description = _process(self._exposure.view(httpRequest), request.processId)
         summary = None
         project = None
         if request.map is not None:
@@ -228,10 +230,10 @@ class OWSEndpoint:
     def _description(self, job: Job) -> ProcessDescription:
         """The process of a job, or what the record says of it."""
         try:
-            known = self._catalogue.processes().get(job.processId)
+            known = self._exposure.catalogue.processes().get(job.processId)
         except OWSError:  # QGIS is not ready, but the results are
             known = None
-        # It may be withdrawn, its results are not.
+        # It may be withdrawn or denied, its results are not.
         return known or ProcessDescription(
             job.processId, job.processTitle, job.processVersion
         )

@@ -16,7 +16,7 @@ from qgswps.model import (
     ProcessDescription,
     WorkerSettings,
 )
-from qgswps.worker import compat, outputs, parameters, scripts
+from qgswps.worker import compat, models, outputs, parameters, plugins, scripts
 from qgswps.worker.parameters import Unpublished
 
 _FLAGS = (
@@ -30,15 +30,24 @@ _FLAGS = (
 def build(settings: WorkerSettings) -> Catalogue:
     """Describe the algorithms of all providers that are to be published."""
     processes: list[ProcessDescription] = []
-    omitted: list[Omission] = list(scripts.omissions())
+    omitted: list[Omission] = [
+        *plugins.omissions(),
+        *scripts.omissions(),
+        *models.omissions(),
+    ]
     for provider in QgsApplication.processingRegistry().providers():
         if settings.exposedProviders and provider.id() not in settings.exposedProviders:
+            reason = "processing.exposed_providers does not name it"
+            omitted.append(Omission(f"provider {provider.id()}", reason))
+            continue
+        if not plugins.isExposed(provider.id()):
+            reason = "its plugin has it for models and scripts only"
+            omitted.append(Omission(f"provider {provider.id()}", reason))
             continue
         for algorithm in provider.algorithms():
-            if not isPublished(algorithm):
-                continue
             try:
-                processes.append(describe(algorithm, omitted))
+                if isPublished(algorithm):
+                    processes.append(describe(algorithm, omitted))
             except Unpublished as reason:
                 omitted.append(Omission(algorithm.id(), str(reason)))
             except Exception as error:
@@ -120,10 +129,14 @@ def _outputs(
 
 
 def _version(algorithm: QgsProcessingAlgorithm) -> str:
-    return str(algorithm.provider().versionInfo() or "1.0")
+    version = models.version(algorithm) or algorithm.provider().versionInfo()
+    return str(version or "1.0")
 
 
 def _abstract(algorithm: QgsProcessingAlgorithm) -> str:
+    written = models.description(algorithm)
+    if written is not None:
+        return plainText(written)
     return algorithm.shortDescription() or plainText(algorithm.shortHelpString())
 
 

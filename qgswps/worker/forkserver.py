@@ -148,6 +148,9 @@ def serve(connection: socket.socket, settings: WorkerSettings) -> None:
 
     @param connection: UNIX socket to the server.
     """
+    # To the server it means a reload.  It may be sent to all of its processes,
+    # as systemctl kill does, and must not end a job.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     # A server that dies now would not be noticed before QGIS has started.
     isolation.dieWithParent()
     isolation.adoptOrphans()

@@ -20,6 +20,7 @@ from qgis.core import (
     QgsFeatureRequest,
     QgsProcessingAlgorithm,
     QgsProcessingOutputDefinition,
+    QgsProcessingOutputLayerDefinition,
     QgsProcessingUtils,
     QgsVectorFileWriter,
 )
@@ -125,6 +126,9 @@ def collect(
         if not job.isWanted(name):
             continue
         value = compat.plain(results.get(name))
+        if isinstance(value, QgsProcessingOutputLayerDefinition):
+            # GRASS's algorithms return what they were given.
+            value = value.sink.staticValue()
         # An optional result that was not made is not in the answer.
         if value is None:
             continue

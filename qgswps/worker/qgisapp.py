@@ -119,15 +119,19 @@ def _forwardMessages(log: Callable[[str, str], None]) -> None:
 
 
 def _startProcessing(settings: WorkerSettings) -> None:
-    plugins = os.path.join(QgsApplication.pkgDataPath(), "python", "plugins")
-    if plugins not in sys.path:
-        sys.path.insert(0, plugins)
+    folder = os.path.join(QgsApplication.pkgDataPath(), "python", "plugins")
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
     from processing.core.Processing import Processing
 
-    from qgswps.worker import formats, scripts, styles
+    from qgswps.worker import formats, grass, models, plugins, scripts, styles
 
     Processing.initialize()
+    plugins.install(settings)
     scripts.install(settings)
+    grass.mend()
+    # They may use all others.
+    models.install(settings)
     styles.install(settings)
     formats.install(settings)
 

@@ -20,6 +20,7 @@ from qgswps import codec
 from qgswps.errors import Fault, OWSError, failure, missing
 from qgswps.model import InputValue, LayerValue, Result, Task
 from qgswps.worker import (
+    commandline,
     lazyproject,
     needs,
     outputs,
@@ -114,6 +115,7 @@ def _run(directory: str, feedback: Feedback) -> Result:
     job = Job(directory, request, source, context, task.project is not None)
     job.sees(source.crs())
     values = _values(algorithm, job)
+    commandline.check(algorithm, values)
     with lazyproject.opening(partial, algorithm):
         _check(algorithm, values, context)
         if not algorithm.validateInputCrs(values, context):

@@ -1,24 +1,26 @@
 """
-The provider C{script}: the algorithms in C{scripts/*.py} of each folder.
+The provider C{script}: the algorithms in C{scripts/} of each folder.
 
 It stands in the place of QGIS's own, which reads the user's profile.
 """
 
 from __future__ import annotations
 
-import glob
 import importlib.util
 import inspect
 import os
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from functools import partial
 from types import ModuleType
 
 from qgis.core import QgsApplication, QgsProcessingAlgorithm, QgsProcessingProvider
 from qgis.processing import alg
 
 from qgswps.model import Omission, WorkerSettings
+from qgswps.worker import plugins, probe
+from qgswps.worker.probe import Refusal
 
 ID = "script"
 
@@ -37,8 +39,14 @@ class ScriptProvider(QgsProcessingProvider):
         super().__init__()
         self.omitted: list[Omission] = []
         self._prototypes: list[QgsProcessingAlgorithm] = []
-        for folder in folders:
-            for path in sorted(glob.glob(os.path.join(folder, "scripts", "*.py"))):
+        paths = [path for folder in folders for path in files(folder)]
+        # Nearly always this tells that none of them ends the process.
+        safe = not probe.attempt(partial(self._loadAll, paths))
+        for path in paths:
+            refused = "" if safe else probe.attempt(partial(self._load, path))
+            if refused:
+                self.omitted.append(Omission(path, refused))
+            else:
                 self._load(path)
 
     def id(self) -> str:
@@ -57,11 +65,15 @@ class ScriptProvider(QgsProcessingProvider):
         for prototype in self._prototypes:
             self.addAlgorithm(prototype.createInstance())
 
+    def _loadAll(self, paths: Iterable[str]) -> None:
+        for path in paths:
+            self._load(path)
+
     def _load(self, path: str) -> None:
         try:
             found = algorithmsIn(path)
             if not found:
-                raise ValueError("there is no algorithm in it")
+                raise Refusal("there is no algorithm in it")
             for algorithm in found:
                 self._add(algorithm)
         except KeyboardInterrupt:
@@ -69,18 +81,34 @@ class ScriptProvider(QgsProcessingProvider):
         except BaseException as error:
             # Whatever a script raises, also SystemExit, is its own affair.
             traceback.print_exc()
-            self.omitted.append(Omission(path, f"{type(error).__name__}: {error}"))
+            self.omitted.append(Omission(path, probe.reason(error)))
 
     def _add(self, algorithm: QgsProcessingAlgorithm) -> None:
         # What does not work here would not work when QGIS calls it.
         name = algorithm.name()
         instance = algorithm.createInstance()
         if not isinstance(instance, QgsProcessingAlgorithm):
-            raise TypeError("createInstance() did not return an algorithm")
+            raise Refusal("createInstance() did not return an algorithm")
         instance.displayName()
         if any(known.name() == name for known in self._prototypes):
-            raise ValueError(f"there is already an algorithm {name!r}")
+            raise Refusal(f"there is already an algorithm {name!r}")
         self._prototypes.append(algorithm)
+
+
+def files(folder: str) -> Iterator[str]:
+    """
+    The files with scripts below a folder with a folder C{scripts/}, as in QGIS.
+
+    What begins with C{_} is for other scripts to import.
+    """
+    if plugins.isPlugin(folder):
+        # What is in there is the plugin's own.
+        return
+    for directory, below, names in os.walk(os.path.join(folder, "scripts")):
+        below[:] = sorted(name for name in below if not name.startswith(("_", ".")))
+        for name in sorted(names):
+            if name.lower().endswith(".py") and not name.startswith(("_", ".")):
+                yield os.path.join(directory, name)
 
 
 def algorithmsIn(path: str) -> list[QgsProcessingAlgorithm]:
@@ -114,6 +142,10 @@ def _module(path: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     # Dataclasses and pickle look there.
     sys.modules[name] = module
+    # What stands beside a script can be imported by it, also when it runs.
+    folder = os.path.dirname(path)
+    if folder not in sys.path:
+        sys.path.append(folder)
     try:
         spec.loader.exec_module(module)
     except BaseException:

@@ -240,7 +240,6 @@ class GenerationTests(PoolTestCase):
                 expected, str(self.assertRaises(OWSError, self.pool.processes))
             )
             self.restartDelay()
-        self.assertEqual(len(self.flushLoggedErrors()), 2)
         self.assertEqual(self.pool.generation, 0)
         self.getReady()
         self.pool.processes()
@@ -289,7 +288,7 @@ class GenerationTests(PoolTestCase):
         first, _, directory = self.execute()
         link, worker = self.fork(old, 77)
         oldLink = self.link
-        self.pool._spawn()
+        self.pool.reload()
         self.getReady(ProcessDescription("new", "New"))
         self.assertEqual(list(self.pool.processes()), ["new"])
         self.reactor.advance(0)
@@ -315,7 +314,7 @@ class GenerationTests(PoolTestCase):
         old = self.getReady()
         self.execute()
         self.fork(old, 77)
-        self.pool._spawn()
+        self.pool.reload()
         self.getReady()
         self.link.close()
         self.reactor.processes[1].end(signal=9)
@@ -324,6 +323,207 @@ class GenerationTests(PoolTestCase):
         self.assertEqual(len(self.reactor.processes), 3)
         self.reactor.advance(LONGEST_DELAY)
         self.assertEqual(len(self.reactor.processes), 3)
+
+
+class ReloadTests(PoolTestCase):
+    """The next generation is asked for while there is one."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.old = self.getReady()
+        self.oldLink = self.link
+
+    def spawned(self) -> int:
+        """How many fork servers were started so far."""
+        self.reactor.advance(0)
+        return len(self.reactor.processes)
+
+    def test_changesOver(self) -> None:
+        """Jobs begin in the old one until the new one is ready."""
+        self.pool.reload()
+        newLink = self.reactor.links.pop()
+        self.execute()
+        self.oldLink.flush()
+        self.assertEqual(len(self.old.forks), 1)
+        self.assertEqual(list(self.pool.processes()), [PROCESS.identifier])
+        self.reactor.links.append(newLink)
+        new = self.getReady(ProcessDescription("new", "New"))
+        self.assertEqual(
+            (list(self.pool.processes()), self.pool.generation), (["new"], 2)
+        )
+        self.execute()
+        self.link.flush()
+        self.assertEqual((len(self.old.forks), len(new.forks)), (1, 1))
+
+    def test_idle(self) -> None:
+        """An old one that has nothing to do ends at once, and is forgotten."""
+        self.pool.reload()
+        self.getReady()
+        self.reactor.advance(0)
+        self.assertFalse(self.oldLink.open)
+        self.reactor.processes[0].end()
+        self.assertEqual(self.spawned(), 2)
+        self.assertEqual(
+            {name.split(".")[0] for name in os.listdir(self.folder)}, {"generation-2"}
+        )
+
+    def test_failures(self) -> None:
+        """The old one stays, the log says why once, and there is no other try."""
+
+        def ends() -> None:
+            self.reactor.processes[-1].end(exitCode=1)
+
+        def tooSlow() -> None:
+            self.reactor.advance(self.startTimeout)
+            self.reactor.processes[-1].end(signal=9)
+
+        def noCatalogue() -> None:
+            link = self.reactor.links[-1]
+            link.attach(ForkServerPeer()).ready(self.settings.catalogue)
+            link.flush()
+            self.assertEqual(self.reactor.processes[-1].signals, ["KILL"])
+            self.reactor.processes[-1].end(signal=9)
+
+        for break_, expected in (
+            (ends, "status 1"),
+            (tooSlow, "it was not ready after 60 seconds"),
+            (noCatalogue, "its catalogue can't be read: [Errno 2]"),
+        ):
+            with capturedLogs() as events:
+                self.pool.reload()
+                before = self.spawned()
+                break_()
+            errors = [e for e in events if e["log_level"] >= LogLevel.error]
+            self.assertEqual(len(errors), 1, errors)
+            self.assertIn("generation {generation} stays", errors[0]["log_format"])
+            self.assertIn(expected, errors[0]["why"])
+            self.reactor.advance(LONGEST_DELAY)
+            self.assertEqual(self.spawned(), before)
+            self.assertEqual(list(self.pool.processes()), [PROCESS.identifier])
+        self.assertEqual(self.pool.generation, 1)
+        self.execute()
+        self.oldLink.flush()
+        self.assertEqual(len(self.old.forks), 1)
+        self.pool.reload()
+        self.getReady()
+        self.assertEqual(self.pool.generation, 2)
+
+    def test_cantSpawn(self) -> None:
+        """No process can be made: the old one stays, too."""
+        self.reactor.refusal = OSError(12, "Cannot allocate memory")
+        with capturedLogs() as events:
+            self.pool.reload()
+        [error] = [e for e in events if e["log_level"] >= LogLevel.error]
+        self.assertIn("Cannot allocate memory", error["why"])
+        self.reactor.refusal = None
+        self.reactor.advance(LONGEST_DELAY)
+        self.assertEqual(self.spawned(), 1)
+        self.pool.reload()
+        self.assertEqual(self.spawned(), 2)
+
+    def test_diesWhileLoading(self) -> None:
+        """One that is about to end does not replace one that is not."""
+        self.reactor.held = []
+        self.pool.reload()
+        self.getReady()
+        self.link.close()
+        self.reactor.release()
+        self.assertEqual(self.pool.generation, 1)
+        self.reactor.processes[-1].end(signal=9)
+        self.assertTrue(self.oldLink.open)
+        self.reactor.advance(LONGEST_DELAY)
+        self.assertEqual(self.spawned(), 2)
+
+    def test_oneAfterTheOther(self) -> None:
+        """What is asked for during a reload is one more, after it."""
+        self.pool.reload()
+        for _ in range(3):
+            self.pool.reload()
+        self.assertEqual(self.spawned(), 2)
+        self.getReady()
+        self.assertEqual(self.spawned(), 3)
+        self.getReady()
+        self.assertEqual((self.spawned(), self.pool.generation), (3, 3))
+
+    def test_againAfterFailure(self) -> None:
+        """Also if the one that it waits for fails."""
+        self.pool.reload()
+        self.pool.reload()
+        self.reactor.processes[-1].end(exitCode=1)
+        self.assertEqual(self.spawned(), 3)
+        self.getReady()
+        self.assertEqual((self.spawned(), self.pool.generation), (3, 2))
+
+    def test_oldOneDies(self) -> None:
+        """The new one is awaited, and takes the jobs that wait."""
+        self.pool.reload()
+        self.oldLink.close()
+        self.reactor.processes[0].end(signal=9)
+        execution, _, _ = self.execute()
+        self.reactor.advance(LONGEST_DELAY)
+        self.assertEqual(self.spawned(), 2)
+        self.assertTrue(execution.waiting)
+        new = self.getReady()
+        self.link.flush()
+        self.assertEqual(len(new.forks), 1)
+
+    def test_bothDie(self) -> None:
+        """Then there is a next one, as ever."""
+        self.pool.reload()
+        self.pool.reload()
+        self.oldLink.close()
+        self.reactor.processes[0].end(signal=9)
+        self.reactor.processes[1].end(exitCode=1)
+        self.assertEqual(self.spawned(), 2)
+        self.restartDelay()
+        self.getReady()
+        self.assertEqual(self.spawned(), 3)
+
+    def test_insteadOfWaiting(self) -> None:
+        """What is to start later starts now, and only once."""
+        self.oldLink.close()
+        self.reactor.processes[0].end(signal=9)
+        self.assertEqual(self.spawned(), 1)
+        self.pool.reload()
+        self.assertEqual(self.spawned(), 2)
+        self.getReady()
+        self.reactor.advance(LONGEST_DELAY)
+        self.assertEqual(self.spawned(), 2)
+
+    def test_stop(self) -> None:
+        """All generations end; what was asked for is not started any more."""
+        self.execute()
+        self.fork(self.old, 77)
+        self.pool.reload()
+        self.getReady()
+        self.pool.reload()
+        self.pool.reload()
+        self.assertEqual(self.spawned(), 3)
+        stopping = self.pool.stopService()
+        self.reactor.advance(0)
+        for process in self.reactor.processes:
+            self.assertNoResult(stopping)
+            process.end()
+        self.successResultOf(stopping)
+        self.pool.reload()
+        self.assertEqual(self.spawned(), 3)
+
+    def test_summary(self) -> None:
+        """A project that the old one looks into is looked into to the end."""
+        summary = self.pool.summarize("/p.qgs")
+        link, worker = self.fork(self.old, 77)
+        self.pool.reload()
+        self.getReady()
+        self.reactor.advance(0)
+        self.assertTrue(self.oldLink.open)
+        codec.write(worker.asked["output"], SUMMARY)
+        worker.answer.callback({"changed": True})
+        link.flush()
+        self.assertEqual(self.successResultOf(summary), SUMMARY)
+        self.old.exited(77)
+        self.oldLink.flush()
+        self.reactor.advance(0)
+        self.assertFalse(self.oldLink.open)
 
 
 class ExecutionTests(PoolTestCase):

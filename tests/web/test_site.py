@@ -25,9 +25,11 @@ from qgswps.model import (
     State,
 )
 from qgswps.ows.service import ServiceIdentification
+from qgswps.policy import Policy
 from qgswps.projects import Projects
 from qgswps.web.access import JobAccess
 from qgswps.web.addresses import Addresses
+from qgswps.web.exposure import Exposure, PolicyKeeper
 from qgswps.web.files import FilesEndpoint
 from qgswps.web.maps import MapsEndpoint
 from qgswps.web.ows import OWSEndpoint
@@ -69,6 +71,8 @@ class SiteTestCase(SynchronousTestCase):
     realms = False
     instance = ""
     expiring = False
+    policy = Policy()
+    behindProxy = False
     servesMaps = True
     sourceProjects = False
 
@@ -95,6 +99,7 @@ class SiteTestCase(SynchronousTestCase):
             Limits(waiting=1),
         )
         self.successResultOf(Deferred.fromCoroutine(self.queue.recover()))
+        self.policies = PolicyKeeper(self.reactor, "none", self.policy)
         addresses = Addresses()
         projects = Projects(self.reactor, self.projects, self.executor)
         access = JobAccess(
@@ -106,7 +111,7 @@ class SiteTestCase(SynchronousTestCase):
         )
         ows = OWSEndpoint(
             self.reactor,
-            self.catalogue,
+            Exposure(self.catalogue, self.policies, self.behindProxy),
             self.queue,
             access,
             self.spool,

@@ -56,6 +56,8 @@ def main(report: str) -> None:
             catalogue=os.path.join(profile, "catalogue.json"),
             profile=profile,
             providersPath=support.scriptFolders(profile),
+            # A worker's are in its job; none of these may stay.
+            qgisSettings={"Processing/Configuration/TEMP_PATH2": profile},
         )
         qgisapp.start(settings, lambda level, text: None)
         support.settings = settings

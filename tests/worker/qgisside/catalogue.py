@@ -9,7 +9,7 @@ from qgis.core import QgsApplication
 
 from qgswps import codec
 from qgswps.model import Catalogue, LayerType, LiteralType, ProcessDescription
-from qgswps.worker import catalogue, parameters
+from qgswps.worker import catalogue, parameters, plugins
 from tests.worker.qgisside import support
 
 
@@ -29,7 +29,8 @@ class CatalogueTests(unittest.TestCase):
         omitted = {each.name: each.reason for each in self.catalogue.omitted}
         for algorithm in QgsApplication.processingRegistry().algorithms():
             published = algorithm.id() in self.processes
-            if not catalogue.isPublished(algorithm):
+            exposed = plugins.isExposed(algorithm.provider().id())
+            if not exposed or not catalogue.isPublished(algorithm):
                 self.assertFalse(published, algorithm.id())
             elif not published:
                 self.assertTrue(omitted.get(algorithm.id()), algorithm.id())

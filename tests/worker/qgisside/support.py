@@ -31,6 +31,7 @@ from qgswps.worker.job import Job
 
 ROOT = Path(__file__).resolve().parents[3]
 DEMO = ROOT / "conf" / "demo"
+EXAMPLES = ROOT / "docs" / "examples"
 WORLD = str(DEMO / "world.qgs")
 DATA = str(DEMO / "world.gpkg")
 GEOJSON = Format("application/geo+json")
@@ -42,6 +43,8 @@ settings = WorkerSettings("", "")
 BROKEN = {
     "syntax.py": "def broken(:\n",
     "exits.py": "import sys\nsys.exit(3)\n",
+    "aborts.py": "import os\nos.abort()\n",
+    "modules.py": "import not_there\n",
     "raises.py": "raise RuntimeError('not today')\n",
     "nothing.py": "x = 1\n",
     "interrupted.py": "class Odd(BaseException): pass\nraise Odd('odd')\n",
@@ -76,7 +79,12 @@ def scriptFolders(directory: str) -> tuple[str, ...]:
     broken.mkdir(parents=True)
     for name, text in BROKEN.items():
         (broken / name).write_text(text)
-    return (str(DEMO / "algorithms"), str(ROOT / "tests" / "data"), str(broken.parent))
+    return (
+        str(DEMO / "algorithms"),
+        str(ROOT / "tests" / "data"),
+        str(EXAMPLES),
+        str(broken.parent),
+    )
 
 
 def features(path: str | Path) -> list[dict[str, Any]]:
