@@ -41,6 +41,14 @@ IN_A_ROW = 10
 #: How a worker's fault begins that has an HTTP status of its own.
 _STATUS = re.compile(r"([45][0-9]{2}) ")
 
+#: The exception codes of such faults.
+_CODES = {
+    400: "InvalidParameterValue",
+    404: "InvalidParameterValue",
+    501: "OperationNotSupported",
+    507: "NotEnoughStorage",
+}
+
 
 @attrs.frozen
 class Limits:
@@ -459,9 +467,7 @@ def _explain(reason: Failure) -> OWSError:
     found = _STATUS.match(text)
     if found is None:
         log.warn("a map worker failed: {error}", error=error)
-        return failure(f"this map could not be made: {text}")
+        return failure("this map could not be made; the server's log has why")
     status = int(found.group(1))
-    code = {404: "InvalidParameterValue", 501: "OperationNotSupported"}.get(
-        status, "NoApplicableCode"
-    )
+    code = _CODES.get(status, "NoApplicableCode")
     return OWSError(Fault(code, text[found.end() :]), status)

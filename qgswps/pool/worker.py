@@ -102,7 +102,14 @@ class Worker:
         if not self._connected:
             self._settle()
             return answer
-        d: Deferred[dict[str, Any]] = self.connection.callRemote(command, **arguments)
+        try:
+            d: Deferred[dict[str, Any]] = self.connection.callRemote(
+                command, **arguments
+            )
+        except Exception:  # an argument is longer than a message may be
+            self._unanswered.remove(answer)
+            answer.errback(Failure())
+            return answer
         d.addCallbacks(
             self._answered, self._failed, callbackArgs=(answer,), errbackArgs=(answer,)
         )

@@ -58,8 +58,21 @@ _OPERATIONS = {
 _EXTERNAL = re.compile(r"EXTERNAL_WMS", re.IGNORECASE)
 _FUNCTION = re.compile(r"<\s*(?:[^\s<>/:]+:)?Function\b|<!", re.IGNORECASE)
 
-#: How the root element of a request looks that says of which service it is.
-_ROOT = re.compile(rb"""<[^?!>][^>]*?\sservice\s*=\s*["'](\w+)["']""")
+#: How a request begins whose root element says of which service it is.
+_ROOT = re.compile(
+    rb"""(?:\xef\xbb\xbf)?(?:\s+|<\?.*?\?>|<!--.*?-->)*"""
+    rb"""<[^?!>/\s]+\s(?:[^>]*?\s)?service\s*=\s*["'](\w+)["']""",
+    re.DOTALL,
+)
+
+#: What belongs to the other services, not to OGC API Features.
+_NOT_OF_FEATURES = frozenset({"SERVICE", "REQUEST", "MAP", "TYPENAME", "TYPENAMES"})
+
+#: The largest picture or coverage, in pixels a side.
+LARGEST = 8192
+
+#: The longest query that is passed on, in bytes: AMP takes no longer texts.
+LONGEST = 60_000
 
 #: How much of a body is looked at to see that, in bytes.
 _HEAD = 4096
@@ -75,11 +88,22 @@ def parse(query: bytes) -> Parameters:
     The parameters of a query, by their names in upper case; of one given
     twice the first counts.
     """
+    return {name.upper(): value for name, value in parseAsGiven(query).items()}
+
+
+def parseAsGiven(query: bytes) -> Parameters:
+    """
+    The same by their names as they are, since OGC API Features has some that
+    are names of fields.
+    """
     found: Parameters = {}
+    seen = set()
     text = query.decode("latin-1")
-    for name, value in parse_qsl(text, keep_blank_values=True):
-        if name.strip():
-            found.setdefault(name.strip().upper(), value)
+    for given, value in parse_qsl(text, keep_blank_values=True):
+        name = given.strip()
+        if name and name.isprintable() and name.upper() not in seen:
+            seen.add(name.upper())
+            found[name] = value
     return found
 
 
@@ -105,7 +129,7 @@ def service(request: Request) -> str | None:
     if not name and request.method == b"POST" and request.content is not None:
         head = request.content.read(_HEAD)
         request.content.seek(0)
-        found = _ROOT.search(head)
+        found = _ROOT.match(head)
         if found is not None:
             name = found.group(1).decode().upper()
         elif not head.lstrip().startswith(b"<"):
@@ -132,6 +156,23 @@ def check(parameters: Mapping[str, str]) -> None:
         if name == "FILTER" and any(map(_FUNCTION.search, _decoded(value))):
             raise _refusal(name, "functions are not accepted")
     _checkOperation(parameters.get("REQUEST", ""))
+    _checkSize(parameters)
+
+
+def checkFeatures(parameters: Mapping[str, str]) -> None:
+    """
+    Make sure that parameters are some for OGC API Features, and ask for
+    nothing that is refused: with others QGIS Server would take the request for
+    one of another service.
+
+    @param parameters: by their names as they are.
+    @raise OWSError: they are not.
+    """
+    named = {name.upper(): value for name, value in parameters.items()}
+    for name in named:
+        if name in _NOT_OF_FEATURES:
+            raise invalid(name, f"{name} is no parameter of OGC API Features")
+    check(named)
 
 
 def checkBody(body: bytes) -> bytes:
@@ -160,6 +201,31 @@ def _decoded(value: str) -> list[str]:
     """A value as it is, and as it is for who decodes it once or twice more."""
     once = unquote(value)
     return [value, once, unquote(once)]
+
+
+def _checkSize(parameters: Mapping[str, str]) -> None:
+    """QGIS Server limits pictures by itself, but no coverages."""
+    if parameters.get("REQUEST", "").strip().upper() != "GETCOVERAGE":
+        return
+    for name in ("WIDTH", "HEIGHT"):
+        try:
+            pixels = int(parameters.get(name, "1"))
+        except ValueError:
+            raise invalid(name, f"{name} is a number of pixels") from None
+        if not 0 < pixels <= LARGEST:
+            raise invalid(name, f"{name} is at most {LARGEST}, not {pixels}")
+    box = parameters.get("BBOX", "").split(",")
+    for name, side in (("RESX", 0), ("RESY", 1)):
+        if name not in parameters:
+            continue
+        try:
+            size = abs(float(box[side + 2]) - float(box[side]))
+            count = size / abs(float(parameters[name]))
+        except (ValueError, IndexError, ZeroDivisionError):
+            raise invalid(name, f"{name} is a number, and BBOX has four") from None
+        if not count <= LARGEST:
+            text = f"{name} makes more than {LARGEST} pixels of BBOX"
+            raise invalid(name, text)
 
 
 def _checkOperation(name: str) -> None:

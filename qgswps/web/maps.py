@@ -36,6 +36,12 @@ _LARGE = 1024 * 1024
 
 _CHUNK = 64 * 1024
 
+#: How much of a header of media types is passed on.
+_LONGEST_ACCEPT = 1000
+
+#: What a browser may take for a document with scripts in it.
+_MARKUP = re.compile("html|xml")
+
 #: Seconds that a client may keep an answer without asking again, at most.
 _LONGEST = 3600
 
@@ -150,6 +156,9 @@ class MapsEndpoint:
             body = self._body(request)
             if _isForm(request, body):
                 # QGIS Server is asked by GET: there is one way to check it.
+                if len(body) > mapquery.LONGEST:
+                    text = f"a form has at most {mapquery.LONGEST} bytes"
+                    raise failure(text, 413)
                 parameters = {**mapquery.parse(body), **parameters}
                 body = None
         parameters["SERVICE"] = service
@@ -181,7 +190,8 @@ class MapsEndpoint:
         """
         maps = self._served()
         _, _, query = request.uri.partition(b"?")
-        mapquery.check(mapquery.parse(query))
+        parameters = mapquery.parseAsGiven(query)
+        mapquery.checkFeatures(parameters)
         # QGIS Server looks for its static files wherever they lead.
         if {"..", "."}.intersection(re.split(r"[/\\]", path)) or "\0" in path:
             raise invalid("path", f"there is no {path!r} here", 404)
@@ -189,9 +199,11 @@ class MapsEndpoint:
         address = f"{self._addresses.base(request)}jobs/{job.id}/wfs3{ending}"
         if path:
             address += "/" + quote(os.fsencode(path))
-        if query:
-            address += "?" + quote(query, safe="%=&:/,+-._~!$'()*;@[]")
-        accept = request.getHeader("Accept") or ""
+        if parameters:
+            # What was looked at, and nothing else: of a parameter that is
+            # given twice QGIS Server takes the other one.
+            address += f"?{mapquery.compose(parameters)}"
+        accept = (request.getHeader("Accept") or "")[:_LONGEST_ACCEPT]
         asked = MapRequest(
             target.project, address, target.directory, headers={"Accept": accept}
         )
@@ -267,12 +279,15 @@ class MapsEndpoint:
         if job.expires is not None:
             left = max(0, min(left, int(job.expires - self._reactor.seconds())))
         cache = {"ETag": etag, "Cache-Control": f"private, max-age={left}"}
-        if etag in _ETAG.findall(request.getHeader("If-None-Match") or ""):
+        known = request.getHeader("If-None-Match") or ""
+        if known.strip() == "*" or etag in _ETAG.findall(known):
             return Response(status=304, headers=cache)
         response = await self._serve(maps, asked)
         return _with(response, cache) if response.status == 200 else response
 
     async def _serve(self, maps: IMapServer, asked: MapRequest) -> Response:
+        if len(asked.url.encode()) > mapquery.LONGEST:
+            raise failure("the request has too many parameters", 414)
         answer = await maps.serve(asked)
         return await inThread(self._reactor, _response, answer)
 
@@ -295,8 +310,13 @@ def _response(answer: MapResponse) -> Response:
     given = answer.headers.items()
     headers = {name: value for name, value in given if name.lower() not in _OURS}
     headers["X-Content-Type-Options"] = "nosniff"
+    contentType = fields.get("content-type", "application/octet-stream")
+    if _MARKUP.search(contentType.lower()):
+        # Attributes of features are in these pages as they are. The scripts
+        # of QGIS's own pages run, but not as if they were this server's.
+        headers["Content-Security-Policy"] = "sandbox allow-scripts"
     response = Response(
-        contentType=fields.get("content-type", "application/octet-stream"),
+        contentType=contentType,
         status=answer.status,
         headers=headers,
     )

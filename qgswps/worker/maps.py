@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, quote, urlencode
 
 from qgis.core import QgsApplication, QgsProject
 
@@ -13,6 +14,7 @@ from qgswps import codec
 from qgswps.errors import Fault, OWSError, invalid
 from qgswps.model import Result, Task
 from qgswps.worker import compat, resultproject
+from qgswps.worker import project as projects
 
 if TYPE_CHECKING:
     from qgswps.worker.mapserver import MapServer
@@ -63,6 +65,35 @@ def _stamp(project: str) -> object:
     return metadata.lastModified.toString() if found else None
 
 
+def _withTileLayer(url: str, project: QgsProject) -> str:
+    """
+    A URL that names the layer of a tile as QGIS Server knows it.
+
+    Its capabilities of WMTS have C{_} for blanks in the names of layers, but
+    it does not know the layers by these names.
+    """
+    address, _, query = url.partition("?")
+    parameters = dict(parse_qsl(query, keep_blank_values=True))
+    given = parameters.get("LAYER", "")
+    if parameters.get("SERVICE") != "WMTS" or not given:
+        return url
+    names = [_serverName(layer) for layer in project.mapLayers().values()]
+    if given in names:
+        return url
+    parameters["LAYER"] = next(
+        (name for name in names if name.replace(" ", "_") == given), given
+    )
+    return f"{address}?{urlencode(parameters, quote_via=quote)}"
+
+
+def _serverName(layer: Any) -> str:
+    properties = layer.serverProperties()
+    if not hasattr(properties, "shortName"):
+        # It was the layer's own before QGIS 3.38.
+        properties = layer
+    return str(properties.shortName() or layer.name())
+
+
 class Maps:
     """
     The project that this process serves, and QGIS Server.
@@ -102,7 +133,12 @@ class Maps:
                 content = file.read()
         opened = self._open(project, bool(directory))
         status, fields = server.answer(
-            opened, method, url, json.loads(headers), content, output
+            opened,
+            method,
+            _withTileLayer(url, opened),
+            json.loads(headers),
+            content,
+            output,
         )
         return {"status": status, "headers": json.dumps(fields)}
 
@@ -130,8 +166,7 @@ class Maps:
         if not project.read(path, flags):
             # Where it lies is nobody's business.
             why = project.error().replace(os.path.dirname(path) + os.sep, "")
-            text = f"the project can't be read: {why or 'damaged'}"
-            raise invalid("MAP", text, 500)
+            raise projects.notReadable(path, why)
         # A layer that can't be opened would spoil the answers for the others.
         layers = project.mapLayers()
         project.removeMapLayers(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import locale
 import os
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,7 +23,9 @@ from qgis.server import (
     QgsServerResponse,
 )
 
-#: The largest picture, in pixels.
+from qgswps.errors import Fault, OWSError
+
+#: The largest picture, in pixels a side; coverages are limited in the server.
 LARGEST = 8192
 
 #: What QGIS Server finds in its environment.
@@ -43,6 +46,13 @@ _METHODS = {
 }
 
 
+def _noRoom(file: QFile) -> OWSError:
+    """What a client is told of an answer that can't be written."""
+    # The file is nobody's business.
+    sys.stderr.write(f"{file.fileName()}: {file.errorString()}\n")
+    return OWSError(Fault("NotEnoughStorage", "there is no room for this map"), 507)
+
+
 class FileResponse(QgsServerResponse):
     """
     An answer whose body goes to a file, so that its size does not matter.
@@ -59,20 +69,20 @@ class FileResponse(QgsServerResponse):
         if not self._file.open(
             QIODevice.OpenModeFlag.ReadWrite | QIODevice.OpenModeFlag.Truncate
         ):
-            raise OSError(f"{path}: {self._file.errorString()}")
+            raise _noRoom(self._file)
 
     def close(self) -> None:
         """
         Have all of it in the file.
 
-        @raise OSError: there is no room for it.
+        @raise OWSError: there is no room for it.
         """
         flushed = self._file.flush()
-        error = self._file.errorString()
         failed = not flushed or self._file.error() != QFile.FileError.NoError
+        fault = _noRoom(self._file) if failed else None
         self._file.close()
-        if failed:
-            raise OSError(f"{self._file.fileName()}: {error}")
+        if fault is not None:
+            raise fault
 
     # What QGIS Server calls
 

@@ -305,7 +305,7 @@ def _read(project: QgsProject, source: str, path: str, *flags: Any) -> None:
         ok, why = False, str(error)
     if not ok:
         # Where it lies is nobody's business.
-        raise _notReadable(path, why.replace(os.path.dirname(source) + os.sep, ""))
+        raise notReadable(path, why.replace(os.path.dirname(source) + os.sep, ""))
 
 
 def _content(path: str) -> Content:
@@ -313,7 +313,7 @@ def _content(path: str) -> Content:
     try:
         return projectfile.read(path)
     except Unreadable as error:
-        raise _notReadable(path, str(error)) from None
+        raise notReadable(path, str(error)) from None
 
 
 def _mustBeThere(path: str) -> None:
@@ -327,7 +327,8 @@ def _notStored() -> OWSError:
     )
 
 
-def _notReadable(path: str, why: str) -> OWSError:
+def notReadable(path: str, why: str) -> OWSError:
+    """What a client is told of a project that QGIS can't read."""
     if projectfile.storageOf(path) is not None:
         # The URI, and what QGIS says of it, may hold a password.
         return _notStored()

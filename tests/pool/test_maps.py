@@ -275,10 +275,12 @@ class MapWorkersTests(MapsTestCase):
         peer = self.getReady()
         answer = self.ask()
         process = self.forked(peer)
+        unknown = "this map could not be made; the server's log has why"
         for text, status, told in (
             ("404 no layers", 404, "no layers"),
             ("501 install it", 501, "install it"),
-            ("RuntimeError: oh", 500, "this map could not be made: RuntimeError: oh"),
+            ("507 no room", 507, "no room"),
+            ("RuntimeError: oh", 500, unknown),
         ):
             process.peer.asked[-1][1].errback(WorkerFault(text))
             process.link.flush()

@@ -95,6 +95,21 @@ class WorkerTests(SynchronousTestCase):
             link.flush()
             self.assertEqual(self.successResultOf(answers[n]), {})
 
+    def test_tooLong(self) -> None:
+        """An argument that no message can hold fails, and nothing else does."""
+        worker = Worker(self.reactor, 5, lambda *report: None)
+        connect(self.reactor, worker.connection).close()
+        link = self.reactor.links[-1]
+        peer = link.attach(MapWorkerPeer())
+        self.failureResultOf(worker.ask(PrepareProject, directory="x" * 70_000))
+        again = worker.ask(PrepareProject, directory="/again")
+        self.assertNoResult(again)
+        link.flush()
+        [(_, answer)] = peer.asked
+        answer.callback({})
+        link.flush()
+        self.assertEqual(self.successResultOf(again), {})
+
     def test_lostWithMany(self) -> None:
         """Each command that was not answered fails; so do those that come later."""
         answers = [self.worker.answer, self.worker.ask(Execute, directory="/second")]

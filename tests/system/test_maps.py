@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import sys
 import tempfile
 import time
 import warnings
+import zipfile
 from typing import Any
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
@@ -284,21 +286,32 @@ class ServiceTests(_MapCase):
         self.assertGreater(found.GetRasterBand(1).ComputeRasterMinMax()[1], 0)
 
     def test_wmts(self) -> None:
-        """A tile shows something."""
+        """A tile shows something, by the name that the capabilities have."""
+        tile = {
+            "VERSION": "1.0.0",
+            "STYLE": "",
+            "TILEMATRIXSET": "EPSG:3857",
+            "TILEMATRIX": 0,
+            "TILEROW": 0,
+            "TILECOL": 0,
+            "FORMAT": "image/png",
+        }
+        spaced = Map(
+            self.server,
+            self.server.execute(
+                "native:buffer",
+                {"INPUT": "cities", "DISTANCE": DISTANCE, "OUTPUT": "Wide cities"},
+                MAP="world",
+                responseDocument="OUTPUT@mimeType=application/x-ogc-wmts",
+            ),
+        )
+        self.assertIn(">Wide_cities<", self.server.get(spaced.href).text)
+        for layer in ("Wide_cities", "Wide cities"):
+            answer = spaced.get("WMTS", "GetTile", LAYER=layer, **tile)
+            self.assertEqual(answer.status, 200, answer.body[:500])
         made = slope(self.server, "wmts")
         self.assertIn(f">{made.layer}<", self.server.get(made.href).text)
-        answer = made.get(
-            "WMTS",
-            "GetTile",
-            VERSION="1.0.0",
-            LAYER=made.layer,
-            STYLE="",
-            TILEMATRIXSET="EPSG:3857",
-            TILEMATRIX=0,
-            TILEROW=0,
-            TILECOL=0,
-            FORMAT="image/png",
-        )
+        answer = made.get("WMTS", "GetTile", LAYER=made.layer, **tile)
         self.assertEqual(answer.status, 200, answer.body[:500])
         picture = Picture(answer.body)
         self.assertEqual(picture.size, (256, 256))
@@ -501,4 +514,18 @@ class ProcessTests(_MapCase):
     def test_disabled(self) -> None:
         """Without maps, all else works."""
         with live.liveServer(QGSWPS_MAPS_ENABLED="no") as server:
-            self.assertEqual(buffered(server).getMap().status, 501)
+            answer = server.execute(
+                "native:buffer",
+                {"INPUT": "cities", "DISTANCE": DISTANCE},
+                MAP="world",
+                responseDocument="OUTPUT",
+            )
+            self.assertIn('mimeType="application/geo+json"', answer.text)
+            described = server.wps("DescribeProcess", identifier="native:buffer").text
+            self.assertNotIn("x-ogc-wms", described)
+            query = "ows/?SERVICE=WMS&REQUEST=GetCapabilities&MAP=world"
+            self.assertEqual(server.get(query).status, 501)
+            [job] = server.get("status/").json()["status"]
+            archive = server.get(f"jobs/{job['uuid']}/files.zip").body
+            with zipfile.ZipFile(io.BytesIO(archive)) as found:
+                self.assertIn("native_buffer.qgs", found.namelist())

@@ -60,7 +60,9 @@ class ServiceTests(SynchronousTestCase):
             (b'<?xml version="1.0"?>\n<!-- a --><GetFeature service="WFS"/>', "WFS"),
             (b"<wfs:GetFeature a='b'\n service='WFS'><a/>", "WFS"),
             (b'<wps:Execute service="WPS" version="1.0.0">', None),
-            (b'<Execute><a service="WFS"/>', "WFS"),
+            (b'<?pi <a service="WFS"?>\n<Execute><a service="WFS"/>', None),
+            (b'<!-- <a service="WFS"/> --><Execute><a service="WFS"/>', None),
+            (b"\xef\xbb\xbf <!-- > --> <a service='wfs'>", "WFS"),
             (b"SERVICE=WMS&REQUEST=GetMap", "WMS"),
             (b"REQUEST=GetMap", "WMS"),
             (b"", None),
@@ -139,6 +141,37 @@ class CheckTests(SynchronousTestCase):
             "",
         ):
             mapquery.check(mapquery.parse(query.encode()))
+
+    def test_coverages(self) -> None:
+        """A coverage is at most as large as a picture."""
+        for query, locator in (
+            ("WIDTH=8192&HEIGHT=8192", None),
+            ("WIDTH=8193&HEIGHT=1", "WIDTH"),
+            ("WIDTH=1&HEIGHT=0", "HEIGHT"),
+            ("WIDTH=many", "WIDTH"),
+            ("BBOX=0,0,8192,8&RESX=1&RESY=1", None),
+            ("BBOX=0,0,8,8192&RESX=1&RESY=.5", "RESY"),
+            ("BBOX=0,0,8,8&RESX=0", "RESX"),
+            ("BBOX=0,0,nan,8&RESX=1", "RESX"),
+            ("RESX=1", "RESX"),
+        ):
+            asked = mapquery.parse(f"REQUEST=GetCoverage&{query}".encode())
+            if locator is None:
+                mapquery.check(asked)
+            else:
+                error = self.assertRaises(OWSError, mapquery.check, asked)
+                self.assertEqual(error.faults[0].locator, locator, query)
+
+    def test_features(self) -> None:
+        """OGC API Features has none of the other services' parameters."""
+        fine = mapquery.parseAsGiven(b"Name=a&limit=2&name=b&bbox=1,2,3,4")
+        self.assertEqual(fine, {"Name": "a", "limit": "2", "bbox": "1,2,3,4"})
+        mapquery.checkFeatures(fine)
+        for name in ("SERVICE", "service", "%53ervice", "%C5%BFervice", "Map"):
+            asked = mapquery.parseAsGiven(f"limit=1&{name}=WMS".encode())
+            error = self.assertRaises(OWSError, mapquery.checkFeatures, asked)
+            self.assertEqual(error.status, 400)
+        self.assertEqual(mapquery.parseAsGiven(b"SERVICE%00=WMS&a%0A=1"), {"a": "1"})
 
     def test_body(self) -> None:
         """XML is passed on as it was understood, if it is harmless."""

@@ -10,6 +10,7 @@ from lxml import etree
 
 from qgswps.errors import busy, failure
 from qgswps.model import Job, MapRequest, State
+from qgswps.web import mapquery
 from tests.fakes import Exchange, FakeMapServer, makeJob
 from tests.web.test_site import SiteTestCase
 
@@ -127,6 +128,7 @@ class OWSTests(MapsCase):
         response = self.map(WMS)
         etag = response.getheader("ETag")
         self.assertEqual(response.getheader("Cache-Control"), "private, max-age=1000")
+        self.assertEqual(self.ask(WMS, If_None_Match="*").status, 304)
         again = self.ask(WMS, If_None_Match=f'"x", W/{etag}')
         self.assertEqual((again.status, again.read()), (304, b""))
         self.assertEqual(again.getheader("ETag"), etag)
@@ -173,6 +175,34 @@ class OWSTests(MapsCase):
             status = 501 if b"Trans" in body else 403
             self.fault(f"/ows/?{MAP}", status, method="POST", body=body)
         self.assertEqual(self.server.asked, [])
+
+    def test_twice(self) -> None:
+        """Of a parameter that is given twice only the one that was checked."""
+        self.map(WMS + "&LAYERS=a&LAYERS=EXTERNAL_WMS:x&x:url=h&X:URL=i")
+        self.assertNotIn("EXTERNAL", self.asked.url)
+        self.assertNotIn("URL=i", self.asked.url)
+
+    def test_long(self) -> None:
+        """Longer parameters than a worker can be told of."""
+        self.patch(mapquery, "LONGEST", 300)
+        self.fault(f"{WMS}&A={'%C3%A4' * 50}", 414)
+        self.fault(f"/ows/?{MAP}&SERVICE=WMS", 413, method="POST", body=b"A" * 301)
+        self.assertEqual(self.server.asked, [])
+
+    def test_scripts(self) -> None:
+        """What features say does not run as if it were the server's."""
+        for kind, sandboxed in (
+            ("text/html", True),
+            ("image/svg+xml", True),
+            ("text/xml; charset=utf-8", True),
+            ("image/png", False),
+            ("application/json", False),
+        ):
+            exchange = self.exchange(WMS)
+            self.server.answer(b"x", Content_Type=kind)
+            response = self.successResultOf(exchange.finished)
+            policy = response.getheader("Content-Security-Policy")
+            self.assertEqual(policy, "sandbox allow-scripts" if sandboxed else None)
 
     def test_tooLarge(self) -> None:
         """A body that is too large is not read."""
@@ -228,7 +258,7 @@ class FeaturesTests(MapsCase):
     """C{/jobs/{uuid}/wfs3}."""
 
     def test_paths(self) -> None:
-        """Path and query come to QGIS Server as they are."""
+        """Path and query come to QGIS Server as they are understood."""
         for path in (
             "wfs3",
             "wfs3.json",
@@ -242,6 +272,12 @@ class FeaturesTests(MapsCase):
             self.assertEqual(self.asked.directory, self.spool.directory(JOB))
             self.assertEqual(self.asked.headers, {"Accept": "text/html"})
             self.assertEqual(response.getheader("Vary"), "Accept")
+
+    def test_twice(self) -> None:
+        """As with the other services."""
+        path = f"/jobs/{JOB}/wfs3/collections"
+        self.map(f"{path}?limit=1&LIMIT=2&exp=a&limit=3")
+        self.assertEqual(self.asked.url, f"http://example.org{path}?limit=1&exp=a")
 
     def test_negotiated(self) -> None:
         """What a client has of one form is no answer for another one."""
@@ -260,6 +296,8 @@ class FeaturesTests(MapsCase):
             ("wfs3/static/..%5cx", "GET", 404),
             ("wfs3/a%00", "GET", 404),
             ("wfs3?EXP_FILTER=1", "GET", 403),
+            ("wfs3/?SERVICE=WMS&REQUEST=GetMap", "GET", 400),
+            ("wfs3/collections?limit=1&service=WFS", "GET", 400),
             ("wfs3/collections/a/items", "POST", 405),
             ("wfs3/collections/a/items/1", "DELETE", 405),
         ):
