@@ -230,6 +230,9 @@ def workerSettings(settings: Settings, profile: str) -> WorkerSettings:
         defaultCRS=settings.processing.defaultCRS,
         qgisSettings=settings.qgisSettings,
         maps=mapsAre(settings),
+        authConfigs=settings.processing.authConfigs,
+        vectorFormats=settings.processing.vectorFormats,
+        rasterFormats=settings.processing.rasterFormats,
     )
 
 

@@ -532,6 +532,25 @@ class Processing:
         "The CRS of jobs that name no project.",
         name="default_crs",
     )
+    authConfigs: tuple[str, ...] = key(
+        LIST,
+        (),
+        "Ids of QGIS's authentication configurations that clients may name as"
+        " inputs. Empty for none.",
+        name="auth_configs",
+    )
+    vectorFormats: tuple[str, ...] = key(
+        LIST,
+        (),
+        "Further formats that vector results can be had in: names of GDAL's"
+        " drivers that write files, such as GPX, DXF, XLSX, MapInfo File.",
+    )
+    rasterFormats: tuple[str, ...] = key(
+        LIST,
+        (),
+        "Further formats that raster results can be had in, such as JPEG, AAIGrid,"
+        " HFA.",
+    )
 
 
 @attrs.frozen

@@ -87,6 +87,8 @@ class LiteralType:
     @ivar ranges: the numbers that are allowed; empty for any.
     @ivar uoms: the units accepted, the default first; empty for none.
     @ivar part: what of a project it names; None for no such thing.
+    @ivar dynamic: a JSON object may stand for it that says how each feature
+        gives its own: C{{"field": …}} or C{{"expression": …}}.
     """
 
     dataType: str = "string"
@@ -95,6 +97,7 @@ class LiteralType:
     ranges: tuple[Range, ...] = ()
     uoms: tuple[str, ...] = ()
     part: ProjectPart | None = None
+    dynamic: bool = False
 
 
 @attrs.frozen
@@ -104,10 +107,14 @@ class ComplexType:
 
     @ivar formats: what is read or written, the default first.
     @ivar maximumMegabytes: cap on an inline or referenced input.
+    @ivar default: the text that QGIS takes when no value is given.
+    @ivar jsonSchema: what JSON has to be like, as the text of a JSON Schema.
     """
 
     formats: tuple[Format, ...]
     maximumMegabytes: int | None = None
+    default: str | None = None
+    jsonSchema: str | None = None
 
 
 @attrs.frozen
@@ -590,6 +597,10 @@ class WorkerSettings:
     @ivar qgisSettings: QGIS's own settings, by key.
     @ivar maps: where references to map services lead: C{"here"}, to
         C{"another"} server, or C{"nowhere"}.
+    @ivar authConfigs: ids of QGIS's authentication configurations that
+        clients may use.
+    @ivar vectorFormats: GDAL's names of further formats for vector results.
+    @ivar rasterFormats: likewise for raster results.
     """
 
     catalogue: str
@@ -599,3 +610,6 @@ class WorkerSettings:
     defaultCRS: str = "EPSG:4326"
     qgisSettings: Mapping[str, str] = attrs.field(factory=dict)
     maps: str = "here"
+    authConfigs: tuple[str, ...] = ()
+    vectorFormats: tuple[str, ...] = ()
+    rasterFormats: tuple[str, ...] = ()

@@ -397,6 +397,7 @@ class FileTests(ConfigTestCase):
             "[qgis.settings]\nProcessing/Configuration/X = 50%%(a)s\nqgis/Y: é\n"
             "[metadata:main]\nidentification_title = Ünï\nabstract = one\n  two\n"
             "[processing]\nexposed_providers = native, gdal\n"
+            "vector_formats = GPX, MapInfo File\nraster_formats = JPEG\n"
         )
         self.assertEqual(
             settings.qgisSettings,
@@ -405,6 +406,9 @@ class FileTests(ConfigTestCase):
         self.assertEqual(settings.metadata.title, "Ünï")
         self.assertEqual(settings.metadata.abstract, "one\ntwo")
         self.assertEqual(settings.processing.exposedProviders, ("native", "gdal"))
+        vectors = ("GPX", "MapInfo File")
+        self.assertEqual(settings.processing.vectorFormats, vectors)
+        self.assertEqual(settings.processing.rasterFormats, ("JPEG",))
 
     def test_lineEnds(self) -> None:
         """A file from another system is read."""

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "qgswps"
 PLUGIN = "twisted.plugins.qgswps_plugin"
 
-_VALUES = frozenset({"errors", "layerref", "model", "codec"})
+_VALUES = frozenset({"errors", "jsonschema", "layerref", "model", "codec", "units"})
 _SEAMS = _VALUES | {
     "interfaces",
     "kinds",
@@ -41,6 +41,7 @@ _PARTS = _SEAMS | {
 #: qgswps; the AMP vocabulary is one of its own within C{pool}.
 LAYERS: dict[str, frozenset[str]] = {
     "errors": frozenset(),
+    "jsonschema": frozenset(),
     "layerref": frozenset(),
     "model": frozenset({"errors"}),
     "codec": frozenset({"errors", "model"}),
@@ -48,6 +49,7 @@ LAYERS: dict[str, frozenset[str]] = {
     "journal": frozenset({"errors"}),
     "kinds": frozenset({"errors"}),
     "threads": frozenset(),
+    "units": frozenset(),
     "workdir": frozenset(),
     "reload": frozenset({"journal", "threads"}),
     "config": frozenset({"errors", "journal", "kinds"}),

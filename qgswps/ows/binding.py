@@ -7,14 +7,15 @@ as the type of a value in KVP, is settled here too.
 
 from __future__ import annotations
 
+import datetime
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import attrs
 
-from qgswps import layerref
+from qgswps import jsonschema, layerref, units
 from qgswps.errors import Fault, OWSError, invalid
 from qgswps.model import (
     BoundingBoxType,
@@ -56,6 +57,13 @@ INTEGERS = frozenset(
 )
 FLOATS = frozenset(("float", "double", "decimal"))
 _INTEGER = re.compile(r"[+-]?[0-9]+(\.0*)?", re.ASCII)
+_TIMES: dict[str, tuple[Callable[[str], object], str]] = {
+    "dateTime": (datetime.datetime.fromisoformat, "2024-05-31T12:00:00Z"),
+    "date": (datetime.date.fromisoformat, "2024-05-31"),
+    "time": (datetime.time.fromisoformat, "12:00:00"),
+}
+#: Longer JSON is looked at by the worker.
+_JSON_SIZE = 1 << 16
 _BOOLEANS = {"true": "true", "1": "true", "false": "false", "0": "false"}
 
 
@@ -182,7 +190,10 @@ def _value(
         case BoundingBoxType():
             return _box(value, data)
         case ComplexType():
-            return _complex(value, data.formats, data.maximumMegabytes)
+            given = _complex(value, data.formats, data.maximumMegabytes)
+            if data.jsonSchema is not None and isinstance(given, ComplexValue):
+                _checkJson(given, data.jsonSchema)
+            return given
         case LayerType():
             if isinstance(value, LiteralValue) and withMap:
                 name = _layer(value, data, project)
@@ -258,16 +269,49 @@ def _literal(value: InputValue, data: LiteralType) -> LiteralValue:
         value = LiteralValue(value.data)
     if not isinstance(value, LiteralValue):
         raise _Unfit("is literal data")
+    if data.dynamic and value.value.lstrip().startswith("{"):
+        _checkDynamic(value.value)
+        return value
     text = _typed(value.value, data.dataType)
-    if data.allowed or data.ranges:
-        text = _chosen(text, data)
     if value.uom and data.uoms:
-        uom = value.uom.strip()
-        known = {name.lower(): name for name in data.uoms}
-        if uom.lower() not in known:
-            raise _Unfit(f"has the unit {uom!r}, not one of {_list(data.uoms)}")
-        value = attrs.evolve(value, uom=known[uom.lower()])
+        value = attrs.evolve(value, uom=_uom(value.uom, data))
+        if value.uom != data.uoms[0]:
+            # The bounds are in the default unit.
+            inDefault = units.convert(_number(text), value.uom or "", data.uoms[0])
+            if inDefault is not None and data.ranges:
+                _chosen(repr(inDefault), data)
+            return attrs.evolve(value, value=text)
+    # Of times, which may be in any time zone, the worker decides.
+    if data.allowed or (data.ranges and data.dataType not in _TIMES):
+        text = _chosen(text, data)
     return attrs.evolve(value, value=text)
+
+
+def _uom(text: str, data: LiteralType) -> str:
+    """A unit as the description names it; its other names are understood."""
+    known = {name.lower(): name for name in data.uoms}
+    unit = units.find(text)
+    found = known.get(text.strip().lower()) or (
+        unit.name if unit is not None and unit.name in data.uoms else None
+    )
+    if found is None:
+        raise _Unfit(f"has the unit {text.strip()!r}, not one of {_list(data.uoms)}")
+    return found
+
+
+def _checkDynamic(text: str) -> None:
+    """Whether a JSON object says how each feature gives the value."""
+    expected = 'is a value, {"field": NAME} or {"expression": TEXT}'
+    try:
+        found = jsonschema.parse(text)
+    except ValueError as why:
+        raise _Unfit(f"{expected}, but not JSON: {why}") from None
+    if (
+        len(found) != 1
+        or not {"field", "expression"} & set(found)
+        or not all(isinstance(each, str) and each for each in found.values())
+    ):
+        raise _Unfit(f"{expected}, not {_short(text)}")
 
 
 def _typed(text: str, dataType: str) -> str:
@@ -283,6 +327,13 @@ def _typed(text: str, dataType: str) -> str:
         return bare.partition(".")[0]
     if dataType in FLOATS:
         _number(bare)
+        return bare
+    if dataType in _TIMES:
+        read, example = _TIMES[dataType]
+        try:
+            read(bare)
+        except ValueError:
+            raise _Unfit(f"is like {example}, not {_short(text)}") from None
         return bare
     return text
 
@@ -384,6 +435,26 @@ def _complex(
     if not form.mimeType:
         form = attrs.evolve(form, mimeType=_guess(value.data, formats))
     return attrs.evolve(value, format=_described(form, formats))
+
+
+def _checkJson(value: ComplexValue, schema: str) -> None:
+    """
+    Whether JSON is as its schema says.  What is none may be in a form of
+    QGIS's own, which the worker reads.
+    """
+    text = value.data.strip()
+    if _isBase64(value.format.encoding) or len(text) > _JSON_SIZE:
+        return
+    if _essence(value.format.mimeType) != "application/json" or text[0] not in "[{":
+        return
+    try:
+        wrong = list(
+            jsonschema.faults(jsonschema.parse(text), jsonschema.parse(schema))
+        )
+    except ValueError as why:
+        raise _Unfit(f"is not JSON: {why}") from None
+    if wrong:
+        raise _Unfit(f"does not fit: {_list(wrong)}")
 
 
 def _guess(text: str, formats: tuple[Format, ...]) -> str:

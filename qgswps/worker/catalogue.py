@@ -12,11 +12,10 @@ from qgswps.model import (
     InputDescription,
     Metadata,
     Omission,
-    OutputDescription,
     ProcessDescription,
     WorkerSettings,
 )
-from qgswps.worker import compat, models, outputs, parameters, plugins, scripts
+from qgswps.worker import compat, formats, models, outputs, parameters, plugins, scripts
 from qgswps.worker.parameters import Unpublished
 
 _FLAGS = (
@@ -34,6 +33,7 @@ def build(settings: WorkerSettings) -> Catalogue:
         *plugins.omissions(),
         *scripts.omissions(),
         *models.omissions(),
+        *formats.omissions(),
     ]
     for provider in QgsApplication.processingRegistry().providers():
         if settings.exposedProviders and provider.id() not in settings.exposedProviders:
@@ -85,7 +85,7 @@ def describe(
         version=_version(algorithm),
         abstract=_abstract(algorithm),
         inputs=_inputs(algorithm, partly),
-        outputs=_outputs(algorithm, partly),
+        outputs=outputs.describeAll(algorithm),
         metadata=_metadata(algorithm),
         keywords=tuple(dict.fromkeys(algorithm.tags())),
     )
@@ -112,20 +112,6 @@ def _inputs(
 def _canBeLeftOut(param: object) -> bool:
     optional = compat.isSet(param.flags(), compat.PARAMETER_OPTIONAL)  # type: ignore[attr-defined]
     return optional or parameters.default(param) is not None
-
-
-def _outputs(
-    algorithm: QgsProcessingAlgorithm, omitted: list[Omission]
-) -> tuple[OutputDescription, ...]:
-    described = []
-    for output in algorithm.outputDefinitions():
-        try:
-            described.append(outputs.describe(algorithm, output))
-        except Unpublished as reason:
-            omitted.append(Omission(f"{algorithm.id()} {output.name()}", str(reason)))
-    if not described:
-        raise Unpublished("it has no output that can be published")
-    return tuple(described)
 
 
 def _version(algorithm: QgsProcessingAlgorithm) -> str:

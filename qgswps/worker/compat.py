@@ -12,6 +12,7 @@ from functools import reduce
 from typing import Any
 
 from qgis import core
+from qgis.PyQt.QtGui import QImage
 
 
 def _first(*paths: str) -> Any:
@@ -118,6 +119,9 @@ EXACT_INTERSECT = _first(
     "Qgis.FeatureRequestFlag.ExactIntersect",
     "QgsFeatureRequest.Flag.ExactIntersect",
 )
+
+#: QImage's format for pictures with transparent parts.
+ARGB32 = QImage.Format.Format_ARGB32
 
 STRETCH = _first(
     "QgsContrastEnhancement.ContrastEnhancementAlgorithm.StretchToMinimumMaximum",

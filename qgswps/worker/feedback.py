@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 
 from qgis.core import QgsProcessingFeedback
@@ -14,6 +15,8 @@ INTERVAL = 0.1
 
 #: How many error texts are kept for the fault; of more, the last ones count.
 KEPT_ERRORS = 20
+#: How many texts of all kinds are kept for a report; of more, the last ones.
+KEPT_TEXTS = 1000
 
 
 class Feedback(QgsProcessingFeedback):
@@ -21,6 +24,7 @@ class Feedback(QgsProcessingFeedback):
     Reports whole percents as they grow, and writes all texts to the log.
 
     @ivar errors: the texts of the errors reported, the latest last.
+    @ivar said: all texts, each after its level: C{info}, C{warning}, C{error}.
     """
 
     def __init__(
@@ -31,6 +35,7 @@ class Feedback(QgsProcessingFeedback):
         # QGIS's own message log is not the job's log.
         super().__init__(False)
         self.errors: list[str] = []
+        self.said: deque[tuple[str, str]] = deque(maxlen=KEPT_TEXTS)
         self._report = report
         self._clock = clock
         self._percent = -1
@@ -71,10 +76,10 @@ class Feedback(QgsProcessingFeedback):
         text = (error or "").rstrip()
         self.errors.append(text)
         del self.errors[:-KEPT_ERRORS]
-        self._log(f"ERROR: {text}")
+        self._log(text, "error")
 
     def pushWarning(self, warning: str | None) -> None:
-        self._log(f"WARNING: {warning}")
+        self._log(warning, "warning")
 
     def pushInfo(self, info: str | None) -> None:
         self._log(info)
@@ -91,5 +96,7 @@ class Feedback(QgsProcessingFeedback):
     def pushFormattedMessage(self, html: str | None, text: str | None) -> None:
         self._log(text)
 
-    def _log(self, text: str | None) -> None:
-        sys.stdout.write(f"{text or ''}\n")
+    def _log(self, text: str | None, level: str = "info") -> None:
+        self.said.append((level, text or ""))
+        prefix = "" if level == "info" else f"{level.upper()}: "
+        sys.stdout.write(f"{prefix}{text or ''}\n")

@@ -13,6 +13,8 @@ from qgswps.model import ExecuteRequest, Format, OutputRequest, ResultLayer
 
 INPUTS = "inputs"
 OUTPUTS = "outputs"
+#: What is in it goes with the end of the run.
+TEMPORARY = "tmp"
 
 _UNSAFE = re.compile(r"[^\w.\- ]+")
 
@@ -31,9 +33,12 @@ class Job:
 
     @ivar directory: absolute path of the job directory.
     @ivar hasProject: whether the client named a project.
+    @ivar values: what the algorithm will be run with, as far as that is known
+        while the inputs are being converted.
     @ivar titles: what layer outputs are to be called, by output.
     @ivar formats: the format that each file was written in, by output, as far
         as an input's conversion has decided that already.
+    @ivar folders: where outputs of several files go, by output.
     @ivar layers: the layers that were made and taken, so far.
     @ivar plainCrs: whether all CRSs seen so far have a code by which a
         GeoJSON file can name them.
@@ -44,8 +49,10 @@ class Job:
     project: QgsProject
     context: QgsProcessingContext
     hasProject: bool = False
+    values: dict[str, Any] = attrs.field(factory=dict)
     titles: dict[str, str] = attrs.field(factory=dict)
     formats: dict[str, Format] = attrs.field(factory=dict)
+    folders: dict[str, str] = attrs.field(factory=dict)
     layers: list[ResultLayer] = attrs.field(factory=list)
     plainCrs: bool = True
     _names: set[str] = attrs.field(factory=set)
@@ -74,6 +81,12 @@ class Job:
         path = os.path.join(self.directory, folder)
         os.makedirs(path, exist_ok=True)
         return os.path.join(path, name)
+
+    def newFolder(self, folder: str, name: str) -> str:
+        """The absolute path of an empty folder."""
+        path = self.newFile(folder, name)
+        os.makedirs(path, exist_ok=True)
+        return path
 
     def relative(self, path: str) -> str | None:
         """A path relative to the job directory; None if it is elsewhere."""

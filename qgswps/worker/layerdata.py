@@ -10,146 +10,41 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
-
-import attrs
-from osgeo import gdal
-from qgis.core import QgsRasterLayer, QgsVectorLayer
 
 from qgswps.errors import OWSError, invalid
 from qgswps.model import ComplexValue, FileValue, Format
-from qgswps.worker import formats
+from qgswps.worker import archives, formats
 from qgswps.worker.job import INPUTS, Job, fileName
-
-_HEAD = 4096
-_BOM = b"\xef\xbb\xbf"
-_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+from qgswps.worker.readers import HEAD, READERS, Reader
 
 _VECTORS = {"vector", "point", "line", "polygon", "nogeometry"}
+
+#: As which archives are sent; the second one is for a certain format in it.
+_ARCHIVES = (
+    "application/zip",
+    "application/x-zipped-shp",
+    "application/x-zip-compressed",
+)
+
+#: What servers say that don't know what they send.
+_NOTHING_SAID = ("application/octet-stream", "binary/octet-stream")
 
 
 def inputFormats(kinds: Sequence[str]) -> tuple[Format, ...]:
     """The formats in which layers of these kinds may be sent."""
     vector = not kinds or bool(_VECTORS & set(kinds))
     raster = not kinds or "raster" in kinds
-    return (formats.VECTOR_INPUTS if vector else ()) + (
-        formats.RASTER_INPUTS if raster else ()
+    mesh = not kinds or "mesh" in kinds
+    listed = (
+        *(formats.VECTOR_INPUTS if vector else ()),
+        *(formats.RASTER_INPUTS if raster else ()),
+        *(formats.MESH_INPUTS if mesh else ()),
     )
-
-
-@attrs.frozen
-class Reader:
-    """
-    How data of one format is made a layer.
-
-    @ivar name: what clients are told was expected.
-    @ivar mimeTypes: without parameters.
-    @ivar recognizes: whether a file that starts so can be nothing else.
-    @ivar open: makes a layer from the path of a file and a title.
-    """
-
-    name: str
-    suffix: str
-    mimeTypes: tuple[str, ...]
-    recognizes: Callable[[bytes], bool]
-    open: Callable[[str, str], Any]
-
-
-def _isJson(head: bytes) -> bool:
-    # No format that refers to other files starts so.
-    return head.removeprefix(_BOM).lstrip().startswith(b"{")
-
-
-def _openGeoJson(path: str, title: str) -> Any:
-    layer = QgsVectorLayer(path, title, "ogr", _vectorOptions())
-    if layer.isValid():
-        return layer
-    with open(path, encoding="utf-8-sig") as file:
-        try:
-            value = json.load(file)
-        except RecursionError:
-            raise ValueError("it is nested too deeply") from None
-    if isinstance(value, dict) and value.get("features") == []:
-        # GDAL can't tell what a collection without features is of.
-        return QgsVectorLayer("NoGeometry?crs=EPSG:4326", title, "memory")
-    raise ValueError("it is JSON, but neither features nor a geometry")
-
-
-def _vectorOptions() -> Any:
-    options = QgsVectorLayer.LayerOptions()
-    # Styles are looked for beside the file, and in databases.
-    options.loadDefaultStyle = False
-    return options
-
-
-def _isXml(head: bytes) -> bool:
-    return head.removeprefix(_BOM).lstrip().startswith(b"<")
-
-
-def _openGml(path: str, title: str) -> Any:
-    # Other XML formats of GDAL refer to files, and are found by content: the
-    # driver is pinned, and QGIS opens what was made of it.
-    source = gdal.OpenEx(
-        path,
-        gdal.OF_VECTOR | gdal.OF_READONLY,
-        allowed_drivers=["GML"],
-        open_options=["DOWNLOAD_SCHEMA=NO", "EXPOSE_GML_ID=YES", "EXPOSE_FID=NO"],
-    )
-    if source is None or source.GetLayerCount() == 0:
-        raise ValueError("it has no features")
-    # FlatGeobuf keeps numbers as they are and adds no attribute of its own.
-    converted = os.path.splitext(path)[0] + ".fgb"
-    layer = source.GetLayer(0)
-    result = gdal.VectorTranslate(
-        converted,
-        source,
-        format="FlatGeobuf",
-        layers=[layer.GetName()],
-        layerCreationOptions=["SPATIAL_INDEX=NO"],
-    )
-    if result is None:
-        raise ValueError("its features can't be read")
-    del result, layer, source
-    return QgsVectorLayer(converted, title, "ogr", _vectorOptions())
-
-
-def _isTiff(head: bytes) -> bool:
-    return head.startswith(_TIFF)
-
-
-def _openRaster(path: str, title: str) -> Any:
-    options = QgsRasterLayer.LayerOptions()
-    options.loadDefaultStyle = False
-    return QgsRasterLayer(path, title, "gdal", options)
-
-
-_READERS = (
-    Reader(
-        "GeoJSON",
-        ".geojson",
-        ("application/geo+json", "application/vnd.geo+json", "application/json"),
-        _isJson,
-        _openGeoJson,
-    ),
-    Reader(
-        "GML",
-        ".gml",
-        ("application/gml+xml", "text/xml", "application/xml", "text/gml"),
-        _isXml,
-        _openGml,
-    ),
-    Reader(
-        "GeoTIFF",
-        ".tif",
-        ("image/tiff", "image/geotiff", "application/geotiff", "application/x-geotiff"),
-        _isTiff,
-        _openRaster,
-    ),
-)
+    return tuple(dict.fromkeys(listed))
 
 
 def load(
@@ -161,17 +56,30 @@ def load(
     @raise OWSError: it is not what it should be.
     """
     accepted = {formats.baseType(f.mimeType) for f in inputFormats(kinds)}
-    readers = [reader for reader in _READERS if accepted & set(reader.mimeTypes)]
+    readers = [reader for reader in READERS if accepted & set(reader.mimeTypes)]
+    said = formats.baseType(given.format.mimeType)
+    if said in _NOTHING_SAID:
+        said = ""
+    isPacked = said in _ARCHIVES and _ARCHIVES[0] in accepted
+    if said and not isPacked:
+        readers = _named(identifier, given.format, readers)
     path, head = _store(identifier, given, job)
-    reader = _choose(identifier, given.format, head, readers)
+    if archives.isZip(head) and (isPacked or not said):
+        path, reader = _unpacked(identifier, path, readers, job)
+    elif isPacked:
+        raise _notReadable(identifier, "zip archive", "it does not look like that")
+    else:
+        reader = _choose(identifier, bool(said), head, readers)
+        os.rename(path, path + reader.suffixes[0])
+        path += reader.suffixes[0]
     titled = given.title if isinstance(given, FileValue) else ""
     title = titled or identifier
-    named = path + reader.suffix
-    os.rename(path, named)
     try:
-        layer = reader.open(named, title)
+        layer = reader.open(path, title, job.crs)
     except (ValueError, RuntimeError) as error:
-        raise _notReadable(identifier, reader.name, str(error)) from None
+        # Where a job's files lie is nobody's business.
+        why = str(error).replace(job.directory + os.sep, "")
+        raise _notReadable(identifier, reader.name, why) from None
     if not layer.isValid():
         raise _notReadable(identifier, reader.name, "it can't be read")
     # QGIS finds the layers of an algorithm's inputs in the context.
@@ -192,12 +100,16 @@ def _store(
             os.link(source, path)
         except OSError:
             shutil.copyfile(source, path)
-        with open(path, "rb") as file:
-            return path, file.read(_HEAD)
+        return path, _head(path)
     data = decode(identifier, given)
     with open(path, "wb") as file:
         file.write(data)
-    return path, data[:_HEAD]
+    return path, data[:HEAD]
+
+
+def _head(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(HEAD)
 
 
 def decode(identifier: str, given: ComplexValue) -> bytes:
@@ -219,26 +131,98 @@ def _looksBinary(given: ComplexValue) -> bool:
     ) and given.data.lstrip()[:1] not in ("{", "<", "\ufeff", "")
 
 
-_BINARY = set(_READERS[2].mimeTypes)
+_BINARY = {
+    *_ARCHIVES,
+    *(name for reader in READERS if reader.isBinary for name in reader.mimeTypes),
+}
+
+
+def _named(identifier: str, said: Format, readers: Sequence[Reader]) -> list[Reader]:
+    """Who reads data of a format."""
+    mimeType = formats.baseType(said.mimeType)
+    named = [
+        reader
+        for reader in readers
+        if mimeType in reader.mimeTypes and not reader.isPackedOnly
+    ]
+    if not named:
+        raise invalid(
+            identifier, f"{identifier} is {said.mimeType}, expected {_any(readers)}"
+        )
+    return named
+
+
+def _any(readers: Sequence[Reader]) -> str:
+    return " or ".join(reader.name for reader in readers if not reader.isPackedOnly)
 
 
 def _choose(
-    identifier: str, said: Format, head: bytes, readers: Sequence[Reader]
+    identifier: str, isNamed: bool, head: bytes, readers: Sequence[Reader]
 ) -> Reader:
-    """Who reads data that starts so and is said to be of a format."""
-    expected = " or ".join(reader.name for reader in readers)
-    if said.mimeType:
-        mimeType = formats.baseType(said.mimeType)
-        named = [reader for reader in readers if mimeType in reader.mimeTypes]
-        if not named:
-            raise invalid(
-                identifier, f"{identifier} is {said.mimeType}, expected {expected}"
-            )
-        readers, expected = named, named[0].name
+    """
+    Who reads data that starts so.
+
+    @param isNamed: whether the client has said what it is.
+    """
     for reader in readers:
-        if reader.recognizes(head):
+        # Any text may be a table, if nobody says what else it is.
+        telling = isNamed or (reader.isTelling and not reader.isPackedOnly)
+        if telling and reader.recognizes(head):
             return reader
-    raise _notReadable(identifier, expected, "it does not look like that")
+    raise _notReadable(identifier, _any(readers), "it does not look like that")
+
+
+def _unpacked(
+    identifier: str, path: str, readers: Sequence[Reader], job: Job
+) -> tuple[str, Reader]:
+    """
+    The data in an archive: the one file of a format that is read, with those
+    that belong to it.
+    """
+    expected = "zip archive"
+    try:
+        with archives.Archive(path) as archive:
+            names = archive.names()
+            bySuffix = {
+                suffix: reader for reader in readers for suffix in reader.suffixes
+            }
+            found = [name for name in names if _suffix(name) in bySuffix]
+            found = _withoutParts(found)
+            if len(found) != 1:
+                listed = ", ".join(sorted(bySuffix))
+                what = ", ".join(found[:10]) if found else "none"
+                raise ValueError(f"expected one file of {listed} in it, found {what}")
+            reader = bySuffix[_suffix(found[0])]
+            expected = f"{reader.name} in a zip archive"
+            folder = job.newFolder(INPUTS, f"{os.path.basename(path)}-unpacked")
+            stem = os.path.join(folder, fileName(identifier, "input"))
+            main = stem + _suffix(found[0])
+            archive.extract(found[0], main)
+            if not reader.recognizes(_head(main)):
+                raise ValueError(f"{found[0]} does not look like that")
+            for name in names:
+                wanted = _suffix(name) in reader.sidecars
+                if wanted and _stem(name) == _stem(found[0]):
+                    archive.extract(name, stem + _suffix(name))
+    except ValueError as why:
+        raise _notReadable(identifier, expected, str(why)) from None
+    return main, reader
+
+
+def _suffix(name: str) -> str:
+    return os.path.splitext(name)[1].lower()
+
+
+def _stem(name: str) -> str:
+    return os.path.splitext(name)[0].lower()
+
+
+def _withoutParts(names: Sequence[str]) -> list[str]:
+    """Without the attribute tables that belong to a Shapefile."""
+    shapes = {_stem(name) for name in names if _suffix(name) == ".shp"}
+    return [
+        name for name in names if _suffix(name) != ".dbf" or _stem(name) not in shapes
+    ]
 
 
 def _notReadable(identifier: str, expected: str, why: str) -> OWSError:

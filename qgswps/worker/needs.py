@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from qgis.core import QgsProcessingAlgorithm, QgsProcessingModelAlgorithm
 
 from qgswps import layerref
-from qgswps.model import ExecuteRequest, LiteralValue
+from qgswps.model import ComplexValue, ExecuteRequest, FileValue, LiteralValue
 from qgswps.worker import compat, parameters
 
 #: Providers whose algorithms see no layer but those that they are given.
@@ -18,6 +19,15 @@ _CONFINED = {"native", "qgis", "gdal", "3d", "grass", "grass7"}
 
 #: Parameters that are parts of a project beside its layers.
 _PARTS = {"layout", "layoutitem", "maptheme"}
+
+#: Parameters whose values are structures with layers in them.
+_WITH_LAYERS = {
+    "alignrasterlayers",
+    "dxflayers",
+    "idw_interpolation_data",
+    "tininputlayers",
+    "vectortilewriterlayers",
+}
 
 #: Longer texts are data that came where a text might have stood.
 _LONGEST = 65536
@@ -32,7 +42,15 @@ def texts(
     """
     if any(map(_needsProject, _withChildren(algorithm))):
         return None
-    found = list(_requested(request))
+    structures = {
+        definition.name()
+        for definition in algorithm.parameterDefinitions()
+        if definition.type() in _WITH_LAYERS
+    }
+    fetched = {i.identifier for i in request.inputs if isinstance(i.value, FileValue)}
+    if structures & fetched:
+        return None
+    found = list(_requested(request, structures))
     for each in _withChildren(algorithm):
         found += _own(each)
     return found
@@ -64,11 +82,29 @@ def _needsProject(algorithm: QgsProcessingAlgorithm) -> bool:
     )
 
 
-def _requested(request: ExecuteRequest) -> Iterator[str]:
+def _plain(text: str) -> str:
+    """JSON without escapes, if it is JSON."""
+    try:
+        return json.dumps(json.loads(text), ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _requested(request: ExecuteRequest, structures: set[str]) -> Iterator[str]:
+    """
+    The texts that a client sent.
+
+    @param structures: the inputs whose data may name layers.
+    """
     for each in request.inputs:
-        if not isinstance(each.value, LiteralValue):
-            continue
-        text = each.value.value
+        match each.value:
+            case LiteralValue(value=text):
+                pass
+            case ComplexValue(data=text) if each.identifier in structures:
+                # JSON may have characters by their numbers.
+                text = _plain(text)
+            case _:
+                continue
         if len(text) > _LONGEST:
             continue
         yield text

@@ -125,6 +125,7 @@ def _startProcessing(settings: WorkerSettings) -> None:
     from processing.core.Processing import Processing
 
     from qgswps.worker import formats, grass, models, plugins, scripts, styles
+    from qgswps.worker.parameters import connections
 
     Processing.initialize()
     plugins.install(settings)
@@ -134,6 +135,7 @@ def _startProcessing(settings: WorkerSettings) -> None:
     models.install(settings)
     styles.install(settings)
     formats.install(settings)
+    connections.install(settings)
 
 
 def defaultProject(defaultCrs: str) -> None:

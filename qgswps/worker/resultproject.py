@@ -19,11 +19,14 @@ from qgis.core import (
     QgsCoordinateReferenceSystem,
     QgsCoordinateTransform,
     QgsCsException,
+    QgsMeshLayer,
+    QgsPointCloudLayer,
     QgsProject,
     QgsRasterLayer,
     QgsRectangle,
     QgsReferencedRectangle,
     QgsVectorLayer,
+    QgsVectorTileLayer,
 )
 from qgis.PyQt.QtXml import QDomDocument
 
@@ -166,6 +169,12 @@ def _open(directory: str, made: ResultLayer) -> Any:
     first = "result"
     if made.provider == "gdal":
         layer = _openRaster(source, first)
+    elif made.kind == "mesh":
+        layer = QgsMeshLayer(source, first, made.provider)
+    elif made.kind == "pointcloud":
+        layer = QgsPointCloudLayer(source, first, made.provider)
+    elif made.kind == "vectortile":
+        layer = vectorTiles(source, first)
     else:
         if source.endswith(".gml"):
             # GDAL would leave a file of its own beside it.
@@ -188,6 +197,11 @@ def _open(directory: str, made: ResultLayer) -> Any:
     short = serviceName(made.name)
     properties.setShortName(short if short != made.name else "")
     return layer
+
+
+def vectorTiles(path: str, name: str) -> QgsVectorTileLayer:
+    """The layer of a file of vector tiles."""
+    return QgsVectorTileLayer(f"type=mbtiles&url={path}", name)
 
 
 def _openRaster(source: str, name: str) -> Any:

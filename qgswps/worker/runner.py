@@ -173,7 +173,7 @@ def _values(algorithm: QgsProcessingAlgorithm, job: Job) -> dict[str, Any]:
         for name in given
         if name not in definitions
     ]
-    named = {definition.name() for definition in algorithm.outputDefinitions()}
+    named = outputs.names(algorithm)
     faults += [
         Fault(
             "InvalidParameterValue",
@@ -183,7 +183,7 @@ def _values(algorithm: QgsProcessingAlgorithm, job: Job) -> dict[str, Any]:
         for wanted in job.request.outputs
         if wanted.identifier not in named
     ]
-    values: dict[str, Any] = {}
+    values = job.values
     # Where results go depends on what is given: destinations come last.
     for definition in sorted(definitions.values(), key=lambda d: d.isDestination()):
         name = definition.name()

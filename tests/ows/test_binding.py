@@ -190,6 +190,68 @@ class LiteralTests(BindTestCase):
         self.refused(data, text("1", uom="degrees"))
         (bound,) = self.bindInput(LiteralType("float"), text("1", uom="x"))
         self.assertEqual(bound, text("1", uom="x"))
+        data = LiteralType("float", uoms=("map units", "m", "ft"))
+        for given, expected in (
+            ("Map units", "map units"),
+            ("meters", "m"),
+            ("urn:ogc:def:uom:UCUM::[ft_i]", "ft"),
+        ):
+            (bound,) = self.bindInput(data, text("1", uom=given))
+            self.assertEqual(bound, text("1", uom=expected))
+        self.refused(data, text("1", uom="km"))
+
+    def test_boundsInUnits(self) -> None:
+        """Bounds are those of the default unit."""
+        data = LiteralType("float", ranges=(Range("0", "10"),), uoms=("m", "km", "cm"))
+        (bound,) = self.bindInput(data, text("500", uom="cm"))
+        self.assertEqual(bound, text("500", uom="cm"))
+        for value in (text("1", uom="km"), text("-1", uom="cm"), text("11", uom="m")):
+            self.assertIn("0 to 10", self.refused(data, value))
+        unknown = LiteralType("float", ranges=(Range("0", "10"),), uoms=("map", "m"))
+        # Only the layer tells how long its units are.
+        (bound,) = self.bindInput(unknown, text("500", uom="m"))
+        self.assertEqual(bound, text("500", uom="m"))
+
+    def test_times(self) -> None:
+        """Dates and times, with a time zone and without; bounds are left alone."""
+        for dataType, given, good in [
+            ("dateTime", " 2024-05-31T12:00:00 ", True),
+            ("dateTime", "2024-05-31T12:00:00.5Z", True),
+            ("dateTime", "2024-05-31T12:00:00+02:00", True),
+            ("dateTime", "2024-05-31T25:00:00", False),
+            ("dateTime", "now", False),
+            ("date", "2024-05-31", True),
+            ("date", "2024-02-30", False),
+            ("time", "12:00", True),
+            ("time", "noon", False),
+        ]:
+            data = LiteralType(dataType, ranges=(Range("2000-01-01"),))
+            if good:
+                self.assertEqual(
+                    self.bindInput(data, text(given)), (text(given.strip()),)
+                )
+            else:
+                self.assertIn("is like ", self.refused(data, text(given)))
+
+    def test_dynamic(self) -> None:
+        """A number, or what gives each feature its own."""
+        data = LiteralType("float", ranges=(Range("0"),), dynamic=True)
+        for given in ("1", '{"field": "a"}', ' {"expression": "a + 1"}'):
+            self.assertEqual(self.bindInput(data, text(given)), (text(given),))
+        form = Format("application/json")
+        (bound,) = self.bindInput(data, ComplexValue('{"field": "a"}', form))
+        self.assertEqual(bound, text('{"field": "a"}'))
+        for given in (
+            "-1",
+            "{",
+            "{}",
+            '{"field": ""}',
+            '{"field": 1}',
+            '{"other": "a"}',
+            '{"field": "a", "expression": "b"}',
+        ):
+            self.refused(data, text(given))
+        self.refused(LiteralType("float"), text('{"field": "a"}'))
 
     def test_forms(self) -> None:
         """A text in ComplexData is a text; other forms are no literals."""
@@ -418,6 +480,34 @@ class ComplexTests(BindTestCase):
             (bound,) = self.bindInput(self.data, ReferenceValue("http://h/", given))
             self.assertEqual(bound, ReferenceValue("http://h/", expected))
         self.refused(self.data, ReferenceValue("http://h/", Format("image/png")))
+
+
+class SchemaTests(BindTestCase):
+    """JSON that has a schema."""
+
+    data = ComplexType(
+        (Format("application/json"), Format("text/csv")),
+        jsonSchema='{"type": "array", "items": {"type": "number"}}',
+    )
+
+    def test_fits(self) -> None:
+        """What fits, and what is no JSON or too long to be looked at here."""
+        form = Format("application/json")
+        for given in ("[1, 2]", " [] ", "a::~::b", "[" + "1," * 40000 + "x]"):
+            expected = (ComplexValue(given, form),)
+            self.assertEqual(self.bindInput(self.data, text(given)), expected)
+        csv = ComplexValue("[1", Format("text/csv"))
+        self.assertEqual(self.bindInput(self.data, csv), (csv,))
+
+    def test_refused(self) -> None:
+        """What is wrong is said."""
+        for given, said in (
+            ('["a"]', '[0] is "a", not a number'),
+            ("{}", "not an array"),
+            ("[1, NaN]", "NaN is no number"),
+            ("[1", "is not JSON"),
+        ):
+            self.assertIn(said, self.refused(self.data, text(given)))
 
 
 class LayerTests(BindTestCase):

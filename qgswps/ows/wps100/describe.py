@@ -8,7 +8,11 @@ Common excepted.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from urllib.parse import quote
 
+import attrs
+
+from qgswps import units
 from qgswps.errors import failure
 from qgswps.model import (
     BoundingBoxType,
@@ -102,7 +106,7 @@ def _abstract(item: InputDescription) -> str:
     default = ""
     if isinstance(item.data, BoundingBoxType) and item.data.default is not None:
         default = ",".join(f"{number:.12g}" for number in item.data.default)
-    elif isinstance(item.data, LayerType) and item.data.default:
+    elif isinstance(item.data, (LayerType, ComplexType)) and item.data.default:
         default = item.data.default
     return f"{item.abstract}\nDefault: {default}".strip() if default else item.abstract
 
@@ -115,9 +119,18 @@ def _inputForm(data: DataType, maximumMegabytes: int | None) -> Markup:
             return _boundingBox("BoundingBoxData", data)
         case ComplexType():
             cap = data.maximumMegabytes or maximumMegabytes
-            return _complex("ComplexData", data.formats, cap)
+            formats = tuple(_withSchema(form, data.jsonSchema) for form in data.formats)
+            return _complex("ComplexData", formats, cap)
         case LayerType():
             return _complex("ComplexData", data.formats, maximumMegabytes)
+
+
+def _withSchema(form: Format, jsonSchema: str | None) -> Format:
+    """The schema of JSON stands in the document itself (RFC 2397)."""
+    if jsonSchema is None or form.schema or form.mimeType != "application/json":
+        return form
+    url = "data:application/schema+json," + quote(jsonSchema, safe=":,/")
+    return attrs.evolve(form, schema=url)
 
 
 def _output(item: OutputDescription) -> Markup:
@@ -151,8 +164,20 @@ def _dataType(data: LiteralType) -> Markup:
 def _uoms(data: LiteralType) -> Markup | None:
     if not data.uoms:
         return None
-    units = [element("ows:UOM", escape(name)) for name in data.uoms]
-    return element("UOMs", element("Default", units[0]), element("Supported", *units))
+    elements = [
+        element(
+            "ows:UOM", escape(name), attributes={"ows:reference": _unitReference(name)}
+        )
+        for name in data.uoms
+    ]
+    return element(
+        "UOMs", element("Default", elements[0]), element("Supported", *elements)
+    )
+
+
+def _unitReference(name: str) -> str | None:
+    reference = units.reference(name)
+    return None if reference is None else anyURI(reference)
 
 
 def _literalInput(data: LiteralType) -> Markup:

@@ -8,7 +8,21 @@ the registry.
 
 from __future__ import annotations
 
-from qgswps.worker.parameters import destinations, layers, literals, spatial
+from qgswps.worker.parameters import (
+    colors,
+    connections,
+    destinations,
+    expressions,
+    files,
+    geometries,
+    layers,
+    literals,
+    meshes,
+    spatial,
+    structures,
+    tables,
+    times,
+)
 from qgswps.worker.parameters.base import (
     Unpublished,
     default,
@@ -19,12 +33,21 @@ from qgswps.worker.parameters.base import (
 
 __all__ = [
     "Unpublished",
+    "colors",
+    "connections",
     "default",
     "describe",
     "destinations",
+    "expressions",
+    "files",
+    "geometries",
     "isHidden",
     "layers",
     "literals",
+    "meshes",
     "spatial",
+    "structures",
+    "tables",
+    "times",
     "value",
 ]

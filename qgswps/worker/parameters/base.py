@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
+import os
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, ClassVar, TypeVar
 
-from qgis.core import QgsProcessingParameterDefinition
+import attrs
+from qgis.core import (
+    QgsApplication,
+    QgsExpression,
+    QgsProcessingParameterDefinition,
+    QgsProperty,
+)
 
+from qgswps import jsonschema
 from qgswps.errors import OWSError, invalid
 from qgswps.model import (
     ComplexValue,
     DataType,
+    FileValue,
     InputDescription,
     InputValue,
+    LiteralType,
     LiteralValue,
     Metadata,
 )
-from qgswps.worker import compat
+from qgswps.worker import compat, expressions
 from qgswps.worker.job import Job
 
 #: WPS 1.0.0 has no way to say "any number".
@@ -81,6 +94,72 @@ def register(cls: HandlerClass) -> HandlerClass:
     return cls
 
 
+def registerFallback(cls: HandlerClass) -> HandlerClass:
+    """Class decorator: this handles what nobody else does."""
+    _fallbacks.append(cls())
+    return cls
+
+
+_fallbacks: list[Handler] = []
+
+
+def handlerOf(param: QgsProcessingParameterDefinition) -> Handler:
+    """
+    Who handles a parameter: by its type, else by the class of QGIS that its
+    own derives from, as in Python's algorithms.
+
+    @raise Unpublished: it is a destination of a type that nobody handles;
+        where results go is never what a client says.
+    """
+    handler = _handlers.get(param.type())
+    if handler is not None:
+        return handler
+    known = _typesOfClasses()
+    for cls in type(param).__mro__:
+        handler = _handlers.get(known.get(cls.__name__, ""))
+        if handler is not None:
+            return handler
+    if param.isDestination():
+        raise Unpublished(f"parameters of type {param.type()} are not handled")
+    return _fallbacks[0]
+
+
+@cache
+def _typesOfClasses() -> dict[str, str]:
+    """QGIS's ids of types by their classes."""
+    types = QgsApplication.processingRegistry().parameterTypes()
+    return {each.className(): each.id() for each in types if each.className()}
+
+
+#: The methods by which parameters name others, and what clients know these as.
+_PARENTS = (
+    ("parentLayerParameterName", "processing:parentLayerParameterName"),
+    ("parentParameterName", "processing:parentLayerParameterName"),
+    ("meshLayerParameterName", "processing:parentLayerParameterName"),
+    ("meshDatasetGroupParameterName", "processing:datasetGroupParameterName"),
+    ("parentLayoutParameterName", "processing:parentLayoutParameterName"),
+    ("parentConnectionParameterName", "processing:parentConnectionParameterName"),
+    ("parentSchemaParameterName", "processing:parentSchemaParameterName"),
+    ("sourceCrsParameterName", "processing:sourceCrsParameterName"),
+    ("destinationCrsParameterName", "processing:destinationCrsParameterName"),
+)
+
+
+def _metadata(param: QgsProcessingParameterDefinition) -> list[Metadata]:
+    """What is published of all parameters alike."""
+    found = []
+    for method, title in _PARENTS:
+        name = getattr(param, method)() if hasattr(param, method) else ""
+        if name:
+            found.append(Metadata(title, str(name)))
+    if param.isDynamic():
+        layer = param.dynamicLayerParameterName()
+        found.append(Metadata("processing:dynamicLayerParameterName", layer))
+    if compat.isSet(param.flags(), compat.PARAMETER_ADVANCED):
+        found.append(Metadata("processing:advanced", "true"))
+    return found
+
+
 def isHidden(param: QgsProcessingParameterDefinition) -> bool:
     """Whether QGIS does not show a parameter to users."""
     return compat.isSet(param.flags(), compat.PARAMETER_HIDDEN)
@@ -106,19 +185,24 @@ def describe(param: QgsProcessingParameterDefinition) -> InputDescription:
     """
     The input that a parameter is published as.
 
-    @raise Unpublished: nobody handles its type.
+    @raise Unpublished: it can't be an input.
     """
-    handler = _handlers.get(param.type())
-    if handler is None:
-        raise Unpublished(f"parameters of type {param.type()} are not handled")
-    metadata = [Metadata("processing:type", param.type()), *handler.metadata(param)]
-    if compat.isSet(param.flags(), compat.PARAMETER_ADVANCED):
-        metadata.append(Metadata("processing:advanced", "true"))
+    handler = handlerOf(param)
+    metadata = dict.fromkeys(
+        [
+            Metadata("processing:type", param.type()),
+            *handler.metadata(param),
+            *_metadata(param),
+        ]
+    )
+    data = handler.data(param)
+    if param.isDynamic() and isinstance(data, LiteralType):
+        data = attrs.evolve(data, dynamic=True)
     return InputDescription(
         identifier=param.name(),
         title=param.description() or param.name(),
         abstract=param.help(),
-        data=handler.data(param),
+        data=data,
         minOccurs=handler.minOccurs(param),
         maxOccurs=handler.maxOccurs(param),
         metadata=tuple(metadata),
@@ -129,18 +213,95 @@ def value(
     param: QgsProcessingParameterDefinition, inputs: Sequence[InputValue], job: Job
 ) -> Any:
     """What QGIS takes for a parameter, from all that a client sent for it."""
-    handler = _handlers.get(param.type())
-    if handler is None:
+    try:
+        handler = handlerOf(param)
+    except Unpublished:
         if not inputs:
             return None
-        raise invalid(param.name(), f"{param.name()} can't be given")
+        raise invalid(param.name(), f"{param.name()} can't be given") from None
     most = handler.maxOccurs(param)
     if len(inputs) > most:
         raise invalid(
             param.name(),
             f"{param.name()} was given {len(inputs)} times, expected at most {most}",
         )
+    if inputs and param.isDynamic():
+        found = _property(param, inputs[0])
+        if found is not None:
+            return found
     return handler.value(param, inputs, job)
+
+
+def _property(
+    param: QgsProcessingParameterDefinition, given: InputValue
+) -> QgsProperty | None:
+    """What gives each feature a value of its own; None if it is one for all."""
+    if not isinstance(given, (LiteralValue, ComplexValue)):
+        return None
+    source = text(param, given).strip()
+    if not source.startswith("{"):
+        return None
+    try:
+        found = jsonschema.parse(source)
+    except ValueError:
+        found = {}
+    match found:
+        case {"field": str(name)} if name and len(found) == 1:
+            return QgsProperty.fromField(name)
+        case {"expression": str(formula)} if formula and len(found) == 1:
+            checkExpression(param, formula)
+            return QgsProperty.fromExpression(formula)
+    raise unexpected(
+        param, repr(source), 'a value, {"field": NAME} or {"expression": TEXT}'
+    )
+
+
+def checkExpression(param: QgsProcessingParameterDefinition, source: str) -> None:
+    """
+    See whether a text is an expression, and one that a client may use.
+
+    @raise OWSError: it is not.
+    """
+    expression = QgsExpression(source)
+    if expression.hasParserError():
+        why = " ".join(expression.parserErrorString().split())
+        raise unexpected(param, repr(source), f"an expression: {why}")
+    refused = expressions.forbidden(expression)
+    if refused is not None:
+        raise unexpected(param, repr(source), f"an expression without {refused}")
+
+
+def content(
+    param: QgsProcessingParameterDefinition, given: InputValue, job: Job
+) -> bytes:
+    """The bytes of data, in whatever way they came."""
+    match given:
+        case FileValue():
+            path = os.path.join(job.directory, given.path)
+            if job.relative(path) is None or not os.path.isfile(path):
+                raise unexpected(param, "without data", "some")
+            with open(path, "rb") as file:
+                return file.read()
+        case ComplexValue() if (given.format.encoding or "").lower() == "base64":
+            try:
+                return base64.b64decode("".join(given.data.split()), validate=True)
+            except (binascii.Error, ValueError):
+                raise unexpected(param, "not valid base64", "that") from None
+        case ComplexValue():
+            return given.data.encode("utf-8", "surrogateescape")
+        case LiteralValue():
+            return given.value.encode("utf-8", "surrogateescape")
+    raise unexpected(param, "of another kind", "data")
+
+
+def written(
+    param: QgsProcessingParameterDefinition, given: InputValue, job: Job
+) -> str:
+    """The text of data that is one, without blanks around it."""
+    try:
+        return content(param, given, job).decode("utf-8-sig").strip()
+    except UnicodeDecodeError:
+        raise unexpected(param, "not in UTF-8", "a text") from None
 
 
 def text(param: QgsProcessingParameterDefinition, given: InputValue) -> str:

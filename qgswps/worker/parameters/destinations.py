@@ -7,10 +7,10 @@ what a client gives is the title of a layer or the name of a file.
 
 from __future__ import annotations
 
-import mimetypes
 import os
+import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from qgis.core import (
     QgsProcessing,
@@ -18,17 +18,12 @@ from qgis.core import (
     QgsProcessingParameterDefinition,
 )
 
-from qgswps.model import InputValue, LiteralType, Metadata
+from qgswps.errors import invalid
+from qgswps.model import Format, InputValue, LiteralType, Metadata
 from qgswps.worker import compat, formats
-from qgswps.worker.job import OUTPUTS, Job, fileName
+from qgswps.worker.formats import OutputFormat, mediaType
+from qgswps.worker.job import OUTPUTS, TEMPORARY, Job, fileName
 from qgswps.worker.parameters.base import Handler, register, text
-
-_OTHER = "application/octet-stream"
-
-
-def mediaType(path: str) -> str:
-    """The media type of a file by its extension."""
-    return mimetypes.guess_type(f"x{os.path.splitext(path)[1].lower()}")[0] or _OTHER
 
 
 def layerDestination(path: str, job: Job) -> QgsProcessingOutputLayerDefinition:
@@ -93,7 +88,7 @@ class VectorDestinationHandler(DestinationHandler):
     ) -> QgsProcessingOutputLayerDefinition:
         name = param.name()
         job.titles[name] = given or param.description() or name
-        wanted = formats.choose(formats.VECTOR_OUTPUTS, name, job)
+        wanted = formats.choose(formats.vectorOutputs(), name, job)
         # GeoJSON is written right away, in whatever CRS the result has: only
         # the result itself tells, and in most cases nothing is left to do.
         isGeoJson = wanted.driver == "GeoJSON" and job.plainCrs
@@ -103,7 +98,7 @@ class VectorDestinationHandler(DestinationHandler):
             path = str(QgsProcessing.TEMPORARY_OUTPUT)
         else:
             suffix = "." + param.defaultFileExtension()
-            path = job.newFile("tmp", fileName(name, "output") + suffix)
+            path = job.newFile(TEMPORARY, fileName(name, "output") + suffix)
         return layerDestination(path, job)
 
 
@@ -118,8 +113,10 @@ class RasterDestinationHandler(DestinationHandler):
     ) -> QgsProcessingOutputLayerDefinition:
         name = param.name()
         job.titles[name] = given or param.description() or name
-        wanted = formats.choose(formats.RASTER_OUTPUTS, name, job)
-        path = job.newFile(OUTPUTS, fileName(name, "output") + wanted.suffix)
+        formats.choose(formats.rasterOutputs(), name, job)
+        # All formats but GeoTIFF are made of that.
+        suffix = formats.RASTER_DATA.suffix
+        path = job.newFile(OUTPUTS, fileName(name, "output") + suffix)
         return layerDestination(path, job)
 
 
@@ -137,7 +134,102 @@ class FileDestinationHandler(DestinationHandler):
         self, param: QgsProcessingParameterDefinition, given: str, job: Job
     ) -> str:
         name = fileName(given, param.name())
-        extension = param.defaultFileExtension()
-        if extension and not os.path.splitext(name)[1]:
-            name += f".{extension}"
+        stem, suffix = os.path.splitext(name)
+        request = job.wanted(param.name())
+        wanted = request.format if request is not None else None
+        if wanted is not None and wanted.mimeType:
+            # What is asked for by its format is not to be of another one.
+            if formats.baseType(wanted.mimeType) != mediaType(name):
+                name = f"{stem}.{_extension(param, wanted)}"
+        elif not suffix and param.defaultFileExtension():
+            name += f".{param.defaultFileExtension()}"
         return job.newFile(OUTPUTS, name)
+
+
+#: Extensions of formats that are several files.
+_SEVERAL = frozenset({"shp", "tab", "mif", "gdb", "000", "ili", "itf", "xtf"})
+
+
+def _extensions(param: QgsProcessingParameterDefinition) -> list[str]:
+    """The extensions that a file may have, the default first."""
+    listed = re.findall(r"\*\.(\w+(?:\.\w+)?)", param.fileFilter())
+    others = [each for each in map(str.lower, listed) if each not in _SEVERAL]
+    return list(dict.fromkeys([param.defaultFileExtension(), *others]))
+
+
+def fileFormats(param: QgsProcessingParameterDefinition) -> tuple[Format, ...]:
+    """The formats that a file can be had in, the default first."""
+    if not hasattr(param, "fileFilter"):
+        return (formats.ofFile(f"x.{param.defaultFileExtension()}"),)
+    default, *others = _extensions(param)
+    found = [formats.ofFile(f"x.{default}")]
+    found += [
+        form
+        for form in (formats.ofFile(f"x.{each}") for each in others)
+        if form != formats.OTHER
+    ]
+    return tuple(dict.fromkeys(found))
+
+
+def _extension(param: QgsProcessingParameterDefinition, wanted: Format) -> str:
+    """
+    The extension of a format.
+
+    @raise OWSError: the file can't be had in it.
+    """
+    named = formats.baseType(wanted.mimeType)
+    for each in _extensions(param):
+        if mediaType(f"x.{each}") == named:
+            return each
+    known = ", ".join(form.mimeType for form in fileFormats(param))
+    name = param.name()
+    raise invalid(name, f"{name} can't be had as {wanted.mimeType}, only as {known}")
+
+
+@register
+class FolderDestinationHandler(DestinationHandler):
+    """Where several files go; they are an archive for the client."""
+
+    types = ("folderDestination",)
+
+    def _destination(
+        self, param: QgsProcessingParameterDefinition, given: str, job: Job
+    ) -> str:
+        name = param.name()
+        job.titles[name] = given or param.description() or name
+        job.folders[name] = job.newFolder(TEMPORARY, fileName(given, name))
+        return job.folders[name]
+
+
+class _LayerFileDestinationHandler(DestinationHandler):
+    """Where a layer goes whose file is taken as the algorithm writes it."""
+
+    outputs: ClassVar[tuple[OutputFormat, ...]] = ()
+
+    def _destination(
+        self, param: QgsProcessingParameterDefinition, given: str, job: Job
+    ) -> QgsProcessingOutputLayerDefinition:
+        name = param.name()
+        job.titles[name] = given or param.description() or name
+        wanted = formats.choose(self.outputs, name, job)
+        suffix = f".{param.defaultFileExtension()}"
+        if not wanted.isService and job.wanted(name) is not None:
+            suffix = wanted.suffix or suffix
+        path = job.newFile(OUTPUTS, fileName(name, "output") + suffix)
+        return layerDestination(path, job)
+
+
+@register
+class PointCloudDestinationHandler(_LayerFileDestinationHandler):
+    """Where a point cloud goes; its value is the layer's title."""
+
+    types = ("pointCloudDestination",)
+    outputs = formats.POINT_CLOUD_OUTPUTS
+
+
+@register
+class VectorTileDestinationHandler(_LayerFileDestinationHandler):
+    """Where vector tiles go; its value is the layer's title."""
+
+    types = ("vectorTileDestination",)
+    outputs = formats.VECTOR_TILE_OUTPUTS

@@ -15,6 +15,7 @@ from qgswps import layerref
 from qgswps.errors import invalid
 from qgswps.layerref import LayerReference
 from qgswps.model import (
+    ComplexType,
     ComplexValue,
     FileValue,
     Format,
@@ -25,10 +26,10 @@ from qgswps.model import (
 )
 from qgswps.worker import compat, layerdata, project, subsets
 from qgswps.worker.job import Job
+from qgswps.worker.parameters import files
 from qgswps.worker.parameters.base import (
     MANY,
     Handler,
-    Unpublished,
     default,
     register,
     unexpected,
@@ -98,7 +99,7 @@ class LayerHandler(Handler):
     def _dataTypes(self, param: QgsProcessingParameterDefinition) -> list[int]:
         return [compat.number(dataType) for dataType in param.dataTypes()]
 
-    def data(self, param: QgsProcessingParameterDefinition) -> LayerType:
+    def data(self, param: QgsProcessingParameterDefinition) -> LayerType | ComplexType:
         kinds = kindsOf(self._dataTypes(param))
         value = default(param)
         return LayerType(
@@ -321,10 +322,16 @@ class MultipleLayersHandler(LayerHandler):
     types = ("multilayer",)
 
     def _dataTypes(self, param: QgsProcessingParameterDefinition) -> list[int]:
-        dataType = compat.number(param.layerType())
-        if dataType == _FILES:
-            raise Unpublished("lists of files are not handled")
-        return [dataType]
+        return [compat.number(param.layerType())]
+
+    @staticmethod
+    def _isFiles(param: QgsProcessingParameterDefinition) -> bool:
+        return compat.number(param.layerType()) == _FILES
+
+    def data(self, param: QgsProcessingParameterDefinition) -> LayerType | ComplexType:
+        if self._isFiles(param):
+            return ComplexType(files.fileFormats([]))
+        return super().data(param)
 
     def minOccurs(self, param: QgsProcessingParameterDefinition) -> int:
         least = super().minOccurs(param)
@@ -340,10 +347,38 @@ class MultipleLayersHandler(LayerHandler):
         job: Job,
     ) -> Any:
         least = max(1, param.minimumNumberInputs())
+        what = "file" if self._isFiles(param) else "layer"
         if len(inputs) < least:
             raise unexpected(
                 param,
-                f"{len(inputs)} layer" + "s" * (len(inputs) != 1),
+                f"{len(inputs)} {what}" + "s" * (len(inputs) != 1),
                 f"at least {least}",
             )
+        if self._isFiles(param):
+            wanted = files.extensions(param)
+            return [files.store(param, given, wanted, job) for given in inputs]
         return [self._one(param, given, job) for given in inputs]
+
+
+class _OfTypes(LayerHandler):
+    """Layers within another value."""
+
+    def __init__(self, dataTypes: Sequence[int]) -> None:
+        self._types = list(dataTypes)
+
+    def _dataTypes(self, param: QgsProcessingParameterDefinition) -> list[int]:
+        return self._types
+
+
+def layerOf(
+    param: QgsProcessingParameterDefinition,
+    given: InputValue,
+    dataTypes: Sequence[int],
+    job: Job,
+) -> Any:
+    """
+    A layer that is a part of what a client sent for a parameter.
+
+    @param dataTypes: QGIS's source types that it may be of.
+    """
+    return _OfTypes(dataTypes).value(param, [given], job)

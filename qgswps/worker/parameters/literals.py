@@ -8,7 +8,15 @@ from typing import Any, ClassVar
 
 from qgis.core import QgsProcessingParameterDefinition, QgsUnitTypes
 
-from qgswps.model import InputValue, LiteralType, Metadata, ProjectPart, Range
+from qgswps import units
+from qgswps.model import (
+    InputValue,
+    LiteralType,
+    LiteralValue,
+    Metadata,
+    ProjectPart,
+    Range,
+)
 from qgswps.worker import compat
 from qgswps.worker.job import Job
 from qgswps.worker.parameters.base import (
@@ -143,7 +151,67 @@ class NumberHandler(Handler):
             "integer" if integer else "float",
             value,
             ranges=(Range(minimum, maximum),) if bounded else (),
+            uoms=self._units(param),
         )
+
+    @staticmethod
+    def _unit(param: QgsProcessingParameterDefinition) -> str | None:
+        """The unit that a bare number is in; None if none or unknown."""
+        if param.type() == "scale":
+            return "1"
+        if not hasattr(param, "defaultUnit"):
+            return None
+        unit = units.find(QgsUnitTypes.encodeUnit(param.defaultUnit()))
+        return None if unit is None else unit.name
+
+    def _units(self, param: QgsProcessingParameterDefinition) -> tuple[str, ...]:
+        """What units it may be given in, that of a bare number first."""
+        default = self._unit(param)
+        match param.type():
+            case "distance":
+                known = default or units.MAP_UNITS
+                return tuple(dict.fromkeys([*units.names("length", known), "deg"]))
+            case "area" | "volume" | "duration" | "scale" as quantity:
+                return units.names(quantity, default)
+        return ()
+
+    def _converted(
+        self,
+        param: QgsProcessingParameterDefinition,
+        number: float,
+        given: InputValue,
+        job: Job,
+    ) -> float:
+        """A number in the unit that QGIS takes it in."""
+        uom = given.uom if isinstance(given, LiteralValue) else None
+        offered = self._units(param)
+        if not uom or not offered or uom == units.MAP_UNITS:
+            return number
+        target = self._unit(param) or self._unitOfParent(param, job)
+        if target is None:
+            # Of a unit that is not known no number can be converted.
+            raise unexpected(param, f"in {uom}", "a number without a unit")
+        found = units.convert(number, uom, target)
+        if found is None:
+            raise unexpected(param, f"in {uom}", f"a unit that converts to {target}")
+        if not self._isInteger(param):
+            return found
+        if not float(found).is_integer():
+            raise unexpected(param, f"{found} {target}", "an integer")
+        return int(found)
+
+    @staticmethod
+    def _unitOfParent(param: QgsProcessingParameterDefinition, job: Job) -> str | None:
+        """The unit of the CRS of the layer, or the CRS, that it belongs to."""
+        parent = param.parentParameterName()
+        algorithm = param.algorithm()
+        if not parent or algorithm is None or parent not in job.values:
+            return None
+        crs = algorithm.parameterAsCrs(job.values, parent, job.context)
+        if not crs.isValid():
+            return None
+        unit = units.find(QgsUnitTypes.encodeUnit(crs.mapUnits()))
+        return None if unit is None else unit.name
 
     @staticmethod
     def _bound(bound: float, integer: bool) -> str | None:
@@ -155,12 +223,6 @@ class NumberHandler(Handler):
 
     def metadata(self, param: QgsProcessingParameterDefinition) -> list[Metadata]:
         metadata = []
-        if hasattr(param, "parentParameterName") and param.parentParameterName():
-            metadata.append(
-                Metadata(
-                    "processing:parentLayerParameterName", param.parentParameterName()
-                )
-            )
         if hasattr(param, "defaultUnit"):
             unit = QgsUnitTypes.toString(param.defaultUnit())
             if "unknown" not in unit:
@@ -174,6 +236,7 @@ class NumberHandler(Handler):
         job: Job,
     ) -> float:
         number = toNumber(param, text(param, inputs[0]), self._isInteger(param))
+        number = self._converted(param, number, inputs[0], job)
         if not param.minimum() <= number <= param.maximum():
             integer = self._isInteger(param)
             low = self._bound(param.minimum(), integer)
@@ -265,12 +328,7 @@ class FieldHandler(Handler):
 
     def metadata(self, param: QgsProcessingParameterDefinition) -> list[Metadata]:
         kind = _FIELD_TYPES.get(compat.number(param.dataType()), "Any")
-        return [
-            Metadata(
-                "processing:parentLayerParameterName", param.parentLayerParameterName()
-            ),
-            Metadata("processing:dataType", kind),
-        ]
+        return [Metadata("processing:dataType", kind)]
 
     def value(
         self,
@@ -301,10 +359,6 @@ class BandHandler(Handler):
 
     def maxOccurs(self, param: QgsProcessingParameterDefinition) -> int:
         return MANY if param.allowMultiple() else 1
-
-    def metadata(self, param: QgsProcessingParameterDefinition) -> list[Metadata]:
-        parent = param.parentLayerParameterName()
-        return [Metadata("processing:parentLayerParameterName", parent)]
 
     def value(
         self,
@@ -383,3 +437,87 @@ class MapThemeHandler(PartHandler):
 
     def names(self, job: Job) -> list[str]:
         return list(job.project.mapThemeCollection().mapThemes())
+
+
+@register
+class LayoutItemHandler(Handler):
+    """An item of a print layout, by its id or UUID."""
+
+    types = ("layoutitem",)
+
+    def data(self, param: QgsProcessingParameterDefinition) -> LiteralType:
+        value = default(param)
+        return LiteralType("string", None if value is None else str(value))
+
+    def value(
+        self,
+        param: QgsProcessingParameterDefinition,
+        inputs: Sequence[InputValue],
+        job: Job,
+    ) -> str:
+        given = text(param, inputs[0])
+        name = job.values.get(param.parentLayoutParameterName())
+        layout = job.project.layoutManager().layoutByName(name) if name else None
+        if layout is None:
+            # QGIS says what is wrong with the layout.
+            return given
+        if layout.itemById(given) is None and layout.itemByUuid(given) is None:
+            raise unexpected(
+                param, repr(given), f"an item of the layout {name!r}, by its id"
+            )
+        return given
+
+
+@register
+class RangeHandler(Handler):
+    """Two numbers as C{min,max}."""
+
+    types = ("range",)
+
+    def data(self, param: QgsProcessingParameterDefinition) -> LiteralType:
+        value = default(param)
+        if isinstance(value, (list, tuple)):
+            value = ",".join(numberText(float(each)) for each in value)
+        return LiteralType("string", str(value) if value else None)
+
+    def metadata(self, param: QgsProcessingParameterDefinition) -> list[Metadata]:
+        integer = compat.number(param.dataType()) == _INTEGER
+        return [Metadata("processing:dataType", "Integer" if integer else "Double")]
+
+    def value(
+        self,
+        param: QgsProcessingParameterDefinition,
+        inputs: Sequence[InputValue],
+        job: Job,
+    ) -> list[float]:
+        integer = compat.number(param.dataType()) == _INTEGER
+        given = text(param, inputs[0]).strip()
+        parts = given.removeprefix("[").removesuffix("]").split(",")
+        if len(parts) != 2:
+            raise unexpected(param, repr(given), "two numbers as min,max")
+        return [toNumber(param, part, integer) for part in parts]
+
+
+@register
+class AttributeHandler(Handler):
+    """The name of an attribute of a point cloud."""
+
+    types = ("attribute",)
+
+    def data(self, param: QgsProcessingParameterDefinition) -> LiteralType:
+        value = default(param)
+        if isinstance(value, (list, tuple)):
+            value = value[0] if len(value) == 1 else None
+        return LiteralType("string", None if value is None else str(value))
+
+    def maxOccurs(self, param: QgsProcessingParameterDefinition) -> int:
+        return MANY if param.allowMultiple() else 1
+
+    def value(
+        self,
+        param: QgsProcessingParameterDefinition,
+        inputs: Sequence[InputValue],
+        job: Job,
+    ) -> Any:
+        names = [text(param, given) for given in inputs]
+        return names if param.allowMultiple() else names[0]

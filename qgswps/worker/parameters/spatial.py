@@ -172,3 +172,32 @@ class ExtentHandler(Handler):
             raise unexpected(param, repr(given.value), expected)
         crs = parts[4] if len(parts) > 4 else None
         return BoundingBoxValue(tuple(numbers[:2]), tuple(numbers[2:]), crs)
+
+
+@register
+class CoordinateOperationHandler(Handler):
+    """How to get from one CRS to another, as PROJ writes it."""
+
+    types = ("coordinateoperation",)
+
+    def data(self, param: QgsProcessingParameterDefinition) -> LiteralType:
+        value = default(param)
+        return LiteralType("string", str(value) if value else None)
+
+    def value(
+        self,
+        param: QgsProcessingParameterDefinition,
+        inputs: Sequence[InputValue],
+        job: Job,
+    ) -> str:
+        given = text(param, inputs[0]).strip()
+        # PROJ knows its grids by name; other files are none of a client's.
+        if given and (
+            not given.startswith("+proj=") or "/" in given or "+init" in given
+        ):
+            raise unexpected(
+                param,
+                repr(given),
+                "an operation as PROJ writes it, such as +proj=pipeline +step …",
+            )
+        return given

@@ -82,7 +82,7 @@ PROCESS = ProcessDescription(
         InputDescription(
             "DISTANCE",
             "Distance",
-            LiteralType("float", "10.0", uoms=("meters", "feet")),
+            LiteralType("float", "10.0", uoms=("map units", "m", "ft")),
             minOccurs=0,
         ),
         InputDescription(
@@ -109,6 +109,15 @@ PROCESS = ProcessDescription(
         ),
         InputDescription("FILE", "File", ComplexType((Format("text/csv"), TIFF), 7)),
         InputDescription("NONE", "", ComplexType(()), maxOccurs=0),
+        InputDescription(
+            "ROWS",
+            "Rows",
+            ComplexType(
+                (Format("application/json"), Format("text/csv")),
+                default="[1]",
+                jsonSchema='{"type": "array"}',
+            ),
+        ),
     ),
     outputs=(
         OutputDescription(
@@ -285,8 +294,15 @@ class DescriptionTests(DocumentTestCase):
                 "DISTANCE/LiteralData/ows:DataType/@ows:reference",
                 ["http://www.w3.org/TR/xmlschema-2/#float"],
             ),
-            ("DISTANCE/LiteralData/UOMs/Default/ows:UOM/text()", ["meters"]),
-            ("DISTANCE/LiteralData/UOMs/Supported/ows:UOM/text()", ["meters", "feet"]),
+            ("DISTANCE/LiteralData/UOMs/Default/ows:UOM/text()", ["map units"]),
+            (
+                "DISTANCE/LiteralData/UOMs/Supported/ows:UOM/text()",
+                ["map units", "m", "ft"],
+            ),
+            (
+                "DISTANCE/LiteralData/UOMs/Supported/ows:UOM/@ows:reference",
+                ["urn:ogc:def:uom:UCUM::m", "urn:ogc:def:uom:UCUM::%5Bft_i%5D"],
+            ),
             ("DISTANCE/LiteralData/DefaultValue/text()", ["10.0"]),
             ("SEGMENTS/LiteralData/DefaultValue/text()", ["5"]),
             ("SEGMENTS/LiteralData//ows:MinimumValue/text()", ["1"]),
@@ -302,6 +318,11 @@ class DescriptionTests(DocumentTestCase):
             ("EXTENT/ows:Abstract/text()", ["Default: -180,-90,180,90.5"]),
             ("FILE/ComplexData/@maximumMegabytes", ["7"]),
             ("NONE/@maxOccurs", ["1"]),
+            ("ROWS/ows:Abstract/text()", ["Default: [1]"]),
+            (
+                "ROWS/ComplexData/Supported/Format/Schema/text()",
+                ["data:application/schema+json,%7B%22type%22:%20%22array%22%7D"],
+            ),
             ("NONE/ows:Title/text()", ["NONE"]),
             (
                 "NONE/ComplexData/Default/Format/MimeType/text()",
@@ -402,7 +423,7 @@ class DescriptionTests(DocumentTestCase):
             [PROCESS], render=lambda process: processDescription(process, 9)
         )
         root = self.valid(body, "ProcessDescriptions")
-        self.assertEqual(self.texts(root, "//@maximumMegabytes"), ["9", "7", "9"])
+        self.assertEqual(self.texts(root, "//@maximumMegabytes"), ["9", "7", "9", "9"])
 
 
 JOB = Job("j-1", "native:buffer", "server", created=1.5, started=2.5)

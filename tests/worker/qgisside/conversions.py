@@ -18,7 +18,7 @@ from qgis.core import (
     QgsProcessingParameterFeatureSource,
     QgsProcessingParameterField,
     QgsProcessingParameterFileDestination,
-    QgsProcessingParameterMatrix,
+    QgsProcessingParameterFolderDestination,
     QgsProcessingParameterNumber,
     QgsProcessingParameterRasterDestination,
     QgsProcessingParameterRasterLayer,
@@ -42,6 +42,7 @@ from qgswps.model import (
     Range,
 )
 from qgswps.worker import parameters
+from qgswps.worker.parameters import destinations
 from qgswps.worker.parameters.layers import fits, kindsOf
 from qgswps.worker.parameters.spatial import readCrs
 from tests.worker.qgisside.support import JobCase
@@ -190,10 +191,25 @@ class DescriptionTests(JobCase):
             QgsProcessingParameterFeatureSink("P", "P"),
             QgsProcessingParameterRasterDestination("P", "P"),
             QgsProcessingParameterFileDestination("P", "P"),
+            QgsProcessingParameterFolderDestination("P", "P"),
         ):
             described = self.described(param)
             self.assertEqual(described.data, LiteralType("string"))
             self.assertEqual(described.minOccurs, 0)
+
+    def test_fileFormats(self) -> None:
+        """All that are one file and have a media type, the default first."""
+        for listed, expected in (
+            ("HTML files (*.html)", ["text/html"]),
+            ("All files (*.*)", ["application/octet-stream"]),
+            (
+                "GeoPackage (*.gpkg *.GPKG);;Shapefile (*.shp);;GeoJSON (*.geojson)",
+                ["application/geopackage+sqlite3", "application/geo+json"],
+            ),
+        ):
+            param = QgsProcessingParameterFileDestination("P", "P", listed)
+            found = [form.mimeType for form in destinations.fileFormats(param)]
+            self.assertEqual(found, expected)
 
     def test_defaultThatIsNone(self) -> None:
         """A default that QGIS would not accept is none; one in a list is one."""
@@ -210,9 +226,17 @@ class DescriptionTests(JobCase):
         self.assertEqual(listed.data, LiteralType("string", "green", tuple(OPTIONS)))
 
     def test_unhandled(self) -> None:
-        """A type that nobody handles is named."""
-        with self.assertRaisesRegex(parameters.Unpublished, "of type matrix are not"):
-            self.described(QgsProcessingParameterMatrix("P", "P"))
+        """A destination of a type that nobody handles is named."""
+
+        class Unseen(QgsProcessingParameterDefinition):
+            def type(self) -> str:
+                return "unseen"
+
+            def isDestination(self) -> bool:
+                return True
+
+        with self.assertRaisesRegex(parameters.Unpublished, "of type unseen are not"):
+            self.described(Unseen("P"))
 
 
 class ValueTests(JobCase):

@@ -32,6 +32,7 @@ from qgis.core import (
 from qgswps.errors import OWSError
 from qgswps.model import (
     BoundingBoxValue,
+    ComplexType,
     ComplexValue,
     Format,
     InputValue,
@@ -88,17 +89,22 @@ class LayerDescriptionTests(LayerInputCase):
     def test_kinds(self) -> None:
         """Each type of layer, and the formats that it is sent in."""
         vectors, rasters = formats.VECTOR_INPUTS, formats.RASTER_INPUTS
+        meshes = formats.MESH_INPUTS
         for param, kinds, accepted in (
-            (QgsProcessingParameterMapLayer("X"), (), vectors + rasters),
+            (
+                QgsProcessingParameterMapLayer("X"),
+                (),
+                tuple(dict.fromkeys(vectors + rasters + meshes)),
+            ),
             (
                 QgsProcessingParameterMapLayer(
                     "X",
                     types=[QgsProcessing.TypeRaster, QgsProcessing.TypeMesh],
                 ),
                 ("raster", "mesh"),
-                rasters,
+                tuple(dict.fromkeys(rasters + meshes)),
             ),
-            (QgsProcessingParameterMeshLayer("X"), ("mesh",), ()),
+            (QgsProcessingParameterMeshLayer("X"), ("mesh",), meshes),
             (QgsProcessingParameterPointCloudLayer("X"), ("pointcloud",), ()),
             (QgsProcessingParameterAnnotationLayer("X"), ("annotation",), ()),
             (
@@ -136,8 +142,9 @@ class LayerDescriptionTests(LayerInputCase):
         param = QgsProcessingParameterMultipleLayers("X", optional=True)
         self.assertEqual(parameters.describe(param).minOccurs, 0)
         files = QgsProcessingParameterMultipleLayers("X", "", QgsProcessing.TypeFile)
-        with self.assertRaises(parameters.Unpublished):
-            parameters.describe(files)
+        described = parameters.describe(files)
+        self.assertIsInstance(described.data, ComplexType)
+        self.assertEqual((described.minOccurs, described.maxOccurs), (1, 1000))
 
     def test_parts(self) -> None:
         """Literals that are chosen from a project."""
@@ -178,7 +185,7 @@ class LayerValueTests(LayerInputCase):
         self.assertEqual(parameters.value(param, [inline], job).featureCount(), 1)
 
     def test_mesh(self) -> None:
-        """Only of a project."""
+        """Of a project, or sent."""
         path = f"{self.directory}/triangle.2dm"
         with open(path, "w") as file:
             file.write("MESH2D\nE3T 1 1 2 3 1\nND 1 0 0 1\nND 2 1 0 2\nND 3 0 1 3\n")
@@ -191,10 +198,19 @@ class LayerValueTests(LayerInputCase):
             "X is a point layer, expected a mesh layer",
         )
         sent = ComplexValue(COLLECTION, Format(""))
-        expected = "expected the name of a mesh layer of a project that MAP names"
-        self.assertEqual(self.refused(param, job, sent), f"X is data, {expected}")
-        job.hasProject = False
-        self.assertEqual(self.refused(param, job, "none"), f"X is 'none', {expected}")
+        self.assertIn("X is not valid 2DM mesh", self.refused(param, job, sent))
+        with open(path) as file:
+            mesh = ComplexValue(file.read(), formats.MESH)
+        self.assertTrue(parameters.value(param, [mesh], job).isValid())
+
+    def test_notSent(self) -> None:
+        """Layers of a kind that has no format."""
+        job = self.job()
+        param = QgsProcessingParameterPointCloudLayer("X")
+        expected = "expected the name of a point cloud layer of a project"
+        sent = ComplexValue(COLLECTION, Format(""))
+        self.assertIn(f"X is data, {expected}", self.refused(param, job, sent))
+        self.assertIn(f"X is 'none', {expected}", self.refused(param, job, "none"))
 
     def test_several(self) -> None:
         """By name, data and a part, all in one."""

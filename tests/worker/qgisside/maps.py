@@ -213,7 +213,7 @@ class MapWorkerTests(JobCase):
         with open(broken, "w") as file:
             file.write("<nothing")
         text = self.refused(ServeMap, project=broken, **values)
-        self.assertTrue(text.startswith("500 the project can't be read"), text)
+        self.assertTrue(text.startswith("400 the project 'broken.qgs'"), text)
         self.assertNotIn(self.directory, text)
         self.assertEqual(self.serve("SERVICE=WMS&REQUEST=GetCapabilities")[0], 200)
 

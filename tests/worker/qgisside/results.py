@@ -301,9 +301,9 @@ class ProjectTests(ResultCase):
         [output] = result.outputs.values()
         assert isinstance(output, FileValue)
         self.assertEqual(output.format, GEOJSON)
-        self.assertNotIn(WMS, formats.offered(formats.VECTOR_OUTPUTS))
+        self.assertNotIn(WMS, formats.published(formats.vectorOutputs()))
         formats.install(attrs.evolve(support.settings, maps="another"))
-        self.assertIn(WMS, formats.offered(formats.VECTOR_OUTPUTS))
+        self.assertIn(WMS, formats.published(formats.vectorOutputs()))
 
     def test_extent(self) -> None:
         """It shows all layers, in its own CRS, and single points from afar."""

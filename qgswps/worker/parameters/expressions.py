@@ -1,0 +1,67 @@
+"""Parameters that are a formula or a query."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from qgis.core import QgsProcessingParameterDefinition
+
+from qgswps.model import InputValue, LiteralType
+from qgswps.worker import compat
+from qgswps.worker.job import Job
+from qgswps.worker.parameters.base import (
+    Handler,
+    checkExpression,
+    default,
+    register,
+    text,
+)
+
+#: The number of the language of expressions that features are evaluated by.
+_QGIS = 0
+
+
+@register
+class ExpressionHandler(Handler):
+    """An expression of QGIS's, or of another of its languages."""
+
+    types = ("expression",)
+
+    def data(self, param: QgsProcessingParameterDefinition) -> LiteralType:
+        value = default(param)
+        return LiteralType("string", str(value) if value else None)
+
+    def value(
+        self,
+        param: QgsProcessingParameterDefinition,
+        inputs: Sequence[InputValue],
+        job: Job,
+    ) -> str:
+        given = text(param, inputs[0])
+        isQgis = (
+            not hasattr(param, "expressionType")
+            or compat.number(param.expressionType()) == _QGIS
+        )
+        # An empty one is for QGIS to judge: it may be optional.
+        if isQgis and given.strip():
+            checkExpression(param, given)
+        return given
+
+
+@register
+class FormulaHandler(Handler):
+    """What an algorithm of Python's reads for itself: SQL, or map algebra."""
+
+    types = ("execute_sql", "raster_calc_expression")
+
+    def data(self, param: QgsProcessingParameterDefinition) -> LiteralType:
+        value = default(param)
+        return LiteralType("string", None if value is None else str(value))
+
+    def value(
+        self,
+        param: QgsProcessingParameterDefinition,
+        inputs: Sequence[InputValue],
+        job: Job,
+    ) -> str:
+        return text(param, inputs[0])
