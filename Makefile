@@ -8,7 +8,7 @@ RUN_PYTHON = PYTHONPATH="$(CURDIR)" .venv/run/bin/python
 export PYTHON
 
 .DEFAULT_GOAL = help
-.PHONY: help run test lint demo bench chaos bareroot clean distclean
+.PHONY: help run test lint demo bench chaos coverage bareroot clean distclean
 
 help:
 	@echo 'make run [PORT=8080]      install what is missing, serve the demo project'
@@ -17,6 +17,7 @@ help:
 	@echo 'make demo                 make the demo project in conf/demo again'
 	@echo 'make bench [ARGS=--help]   the benchmarks'
 	@echo 'make chaos [ARGS=…]        kill things under load, for long (ARGS=--help)'
+	@echo 'make coverage             write docs/coverage.md: which algorithms are there'
 	@echo 'make bareroot             prove run and test on a new Debian (root, some GB)'
 	@echo 'make clean                remove what runs and tests leave; distclean: all'
 
@@ -46,6 +47,10 @@ bench:
 	@$(RUN_PYTHON) -m benchmarks.status $(ARGS)
 	@$(RUN_PYTHON) -m benchmarks.projects $(ARGS)
 	@$(RUN_PYTHON) -m benchmarks.maps $(ARGS)
+
+coverage:
+	@tools/install test
+	@$(RUN_PYTHON) -m tests.system.coverage --output docs/coverage.md
 
 bareroot:
 	@tools/bareroot

@@ -59,6 +59,21 @@ class Answer:
         return self.body.decode()
 
 
+def environmentOf(**variables: str) -> dict[str, str]:
+    """
+    The environment of a server.
+
+    @param variables: further ones, or others.
+    """
+    return {
+        **os.environ,
+        "PYTHONPATH": ROOT,
+        "QGSWPS_CACHE_ROOTDIR": PROJECTS,
+        "QGSWPS_PROCESSING_PROVIDERS_MODULE_PATH": ALGORITHMS,
+        **variables,
+    }
+
+
 class LiveServer:
     """
     A running server.
@@ -87,13 +102,7 @@ class LiveServer:
             *("--port", str(self.port), "--workdir", self.workdir, "--workers", "2"),
             *options,
         ]
-        self._environment = {
-            **os.environ,
-            "PYTHONPATH": ROOT,
-            "QGSWPS_CACHE_ROOTDIR": PROJECTS,
-            "QGSWPS_PROCESSING_PROVIDERS_MODULE_PATH": ALGORITHMS,
-            **environment,
-        }
+        self._environment = environmentOf(**environment)
         atexit.register(self.stop)
         self.start()
 
