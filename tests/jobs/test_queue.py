@@ -194,7 +194,7 @@ class AdmissionTests(StartedTestCase):
             (errno.EACCES, None),
         ]:
 
-            def fail(path: str, value: object, number: int = number) -> None:
+            def fail(*_: object, number: int = number) -> None:
                 raise OSError(number, os.strerror(number))
 
             self.patch(codec, "write", fail)
