@@ -18,6 +18,7 @@ from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred, fail
+from twisted.protocols.amp import TooLong
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -371,7 +372,7 @@ class MapWorkers:
             asked.answer.callback(answer)
         elif asked.output:
             _remove(asked.output)
-        if isinstance(answer, Failure) and not answer.check(WorkerFault):
+        if isinstance(answer, Failure) and not answer.check(WorkerFault, TooLong):
             worker.condemned = True  # it is gone, or not to be trusted
             worker.worker.kill()
         elif not worker.condemned:
@@ -460,6 +461,8 @@ def _explain(reason: Failure) -> OWSError:
     if isinstance(error, WorkerLost):
         log.warn("a map worker was lost: {error}", error=error)
         return failure(f"the process that made this map is gone: {error}", 502)
+    if isinstance(error, TooLong):
+        return failure("the request is too long for a map worker", 414)
     if not isinstance(error, WorkerFault):
         log.failure("a map worker can't be used", reason)
         return failure("this map could not be made")
@@ -470,4 +473,5 @@ def _explain(reason: Failure) -> OWSError:
         return failure("this map could not be made; the server's log has why")
     status = int(found.group(1))
     code = _CODES.get(status, "NoApplicableCode")
-    return OWSError(Fault(code, text[found.end() :]), status)
+    locator = "MAP" if code == "InvalidParameterValue" else None
+    return OWSError(Fault(code, text[found.end() :], locator), status)

@@ -56,13 +56,25 @@ _OPERATIONS = {
 }
 
 _EXTERNAL = re.compile(r"EXTERNAL_WMS", re.IGNORECASE)
+_QUOTE = re.compile(r"['\\]")
 _FUNCTION = re.compile(r"<\s*(?:[^\s<>/:]+:)?Function\b|<!", re.IGNORECASE)
 
-#: How a request begins whose root element says of which service it is.
+#: How a request begins whose root element says of which service it is.  There
+#: is one way to match each text, so that none takes long.
 _ROOT = re.compile(
-    rb"""(?:\xef\xbb\xbf)?(?:\s+|<\?.*?\?>|<!--.*?-->)*"""
-    rb"""<[^?!>/\s]+\s(?:[^>]*?\s)?service\s*=\s*["'](\w+)["']""",
-    re.DOTALL,
+    rb"""(?:\xef\xbb\xbf)?(?:\s|<\?(?:[^?]|\?(?!>))*\?>|<!--(?:[^-]|-(?!->))*-->)*"""
+    rb"""<[^?!>/\s]+"""
+    rb"""(?:\s+(?!service[\s=])[^\s=<>/"']+\s*=\s*(?:"[^"]*"|'[^']*'))*"""
+    rb"""\s+service\s*=\s*["'](\w+)["']""",
+)
+
+#: Functions of expressions that ask for what is beside the data.  QGIS Server
+#: lets any function pass in a filter of WMS that has quotes around it.
+_CALL = re.compile(
+    r"\b(?:env|eval\w*|exif\w*|file_\w+|is_(?:file|directory)|base_file_name"
+    r"|mime_type|decode_uri|layer_property|load_layer|raster_\w+|query_to_\w+|pg_\w+)"
+    r"\s*(?:\(|/\*|--)",
+    re.IGNORECASE,
 )
 
 #: What belongs to the other services, not to OGC API Features.
@@ -74,8 +86,8 @@ LARGEST = 8192
 #: The longest query that is passed on, in bytes: AMP takes no longer texts.
 LONGEST = 60_000
 
-#: How much of a body is looked at to see that, in bytes.
-_HEAD = 4096
+#: How much of a body is looked at to see what it is, in bytes.
+HEAD = 4096
 
 #: The media type of parameters in a body.
 FORM = "application/x-www-form-urlencoded"
@@ -127,7 +139,7 @@ def service(request: Request) -> str | None:
         return None
     name = _BY_REQUEST.get(parameters.get("REQUEST", "").upper(), "")
     if not name and request.method == b"POST" and request.content is not None:
-        head = request.content.read(_HEAD)
+        head = request.content.read(HEAD)
         request.content.seek(0)
         found = _ROOT.match(head)
         if found is not None:
@@ -153,7 +165,9 @@ def check(parameters: Mapping[str, str]) -> None:
         for text in (name, *_decoded(value)):
             if _EXTERNAL.search(text):
                 raise _refusal(name, "layers of other servers are not accepted")
-        if name == "FILTER" and any(map(_FUNCTION.search, _decoded(value))):
+        if name == "FILTER" and any(
+            _FUNCTION.search(text) or _CALL.search(text) for text in _decoded(value)
+        ):
             raise _refusal(name, "functions are not accepted")
     _checkOperation(parameters.get("REQUEST", ""))
     _checkSize(parameters)
@@ -169,28 +183,33 @@ def checkFeatures(parameters: Mapping[str, str]) -> None:
     @raise OWSError: they are not.
     """
     named = {name.upper(): value for name, value in parameters.items()}
-    for name in named:
+    for name, value in named.items():
         if name in _NOT_OF_FEATURES:
             raise invalid(name, f"{name} is no parameter of OGC API Features")
+        # QGIS Server puts the values of fields into an expression as they are.
+        if any(map(_QUOTE.search, _decoded(value))):
+            text = f"{name}: apostrophes and backslashes are not accepted"
+            raise invalid(name, text)
     check(named)
 
 
-def checkBody(body: bytes) -> bytes:
+def checkBody(body: bytes, parameters: Mapping[str, str]) -> bytes:
     """
     Make sure that a request in XML asks for nothing that is refused.
 
+    @param parameters: those of the query, by their names in upper case.
     @return: the document, as it was understood here.
     @raise OWSError: it does, or it is no XML.
     """
     root = xmlio.parse(body)
-    # QGIS Server takes the root's attributes for parameters.
-    check(
-        {
-            str(etree.QName(name).localname).upper(): str(value)
-            for name, value in root.attrib.items()
-        }
-    )
-    _checkOperation(xmlio.localName(root))
+    # QGIS Server takes the root's attributes for parameters, which go before
+    # those of the query, and its name for the request.
+    attributes = {
+        str(etree.QName(name).localname).upper(): str(value)
+        for name, value in root.attrib.items()
+    }
+    check(attributes)
+    check({**parameters, **attributes, "REQUEST": xmlio.localName(root)})
     for element in root.iter("{*}*"):
         if xmlio.localName(element).lower() == "function":
             raise _refusal("Filter", "functions are not accepted")
@@ -205,7 +224,8 @@ def _decoded(value: str) -> list[str]:
 
 def _checkSize(parameters: Mapping[str, str]) -> None:
     """QGIS Server limits pictures by itself, but no coverages."""
-    if parameters.get("REQUEST", "").strip().upper() != "GETCOVERAGE":
+    request = parameters.get("REQUEST", "").rpartition(":")[2]
+    if request.strip().upper() != "GETCOVERAGE":
         return
     for name in ("WIDTH", "HEIGHT"):
         try:

@@ -6,12 +6,13 @@ What a job has made does not change, so clients may keep the answers.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from typing import Any, BinaryIO
 from urllib.parse import quote
 
@@ -151,21 +152,23 @@ class MapsEndpoint:
         maps = self._served()
         _, _, query = request.uri.partition(b"?")
         parameters = mapquery.parse(query)
-        body = None
+        content = None
         if request.method == b"POST":
-            body = self._body(request)
-            if _isForm(request, body):
+            content = self._content(request)
+            if _isForm(request, content):
                 # QGIS Server is asked by GET: there is one way to check it.
-                if len(body) > mapquery.LONGEST:
+                form = content.read(mapquery.LONGEST + 1)
+                if len(form) > mapquery.LONGEST:
                     text = f"a form has at most {mapquery.LONGEST} bytes"
                     raise failure(text, 413)
-                parameters = {**mapquery.parse(body), **parameters}
-                body = None
+                parameters = {**mapquery.parse(form), **parameters}
+                content = None
         parameters["SERVICE"] = service
         mapquery.check(parameters)
         target = await self._locate(request, parameters.get("MAP", ""))
-        if body is not None:
-            body = await inThread(self._reactor, mapquery.checkBody, body)
+        body = None
+        if content is not None:
+            body = await inThread(self._reactor, _checked, content, parameters)
         base = self._addresses.base(request)
         url = f"{self._addresses.service(base)}?{mapquery.compose(parameters)}"
         asked = MapRequest(target.project, url, target.directory)
@@ -217,15 +220,16 @@ class MapsEndpoint:
 
     # Requests
 
-    def _body(self, request: Request) -> bytes:
-        content = request.content
+    def _content(self, request: Request) -> BinaryIO:
+        """The body of a request, which is not too large."""
+        content: BinaryIO | None = request.content
         assert content is not None
         length = content.seek(0, os.SEEK_END)
         content.seek(0)
         if length > self._maximumBody:
             limit = self._maximumBody // 2**20
             raise failure(f"the request is larger than {limit} MiB", 413)
-        return bytes(content.read())
+        return content
 
     def _write(self, body: bytes) -> str:
         """Write a body to a file that has yet to be removed."""
@@ -292,9 +296,16 @@ class MapsEndpoint:
         return await inThread(self._reactor, _response, answer)
 
 
-def _isForm(request: Request, body: bytes) -> bool:
+def _isForm(request: Request, content: BinaryIO) -> bool:
     kind = (request.getHeader("Content-Type") or "").partition(";")[0].strip().lower()
-    return kind == mapquery.FORM or not body.lstrip().startswith(b"<")
+    head = content.read(mapquery.HEAD)
+    content.seek(0)
+    head = head.removeprefix(codecs.BOM_UTF8).lstrip()
+    return kind == mapquery.FORM or not head.startswith(b"<")
+
+
+def _checked(content: BinaryIO, parameters: Mapping[str, str]) -> bytes:
+    return mapquery.checkBody(content.read(), parameters)
 
 
 def _with(response: Response, headers: dict[str, str]) -> Response:

@@ -11,6 +11,7 @@ server closes the socket.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import resource
 import shutil
@@ -48,6 +49,9 @@ from qgswps.worker.loop import BlockingTransport
 LOG = "log"
 RESULT = "result.json"
 TEMPORARY = "tmp"
+
+#: The errors of disks that are full, or of which somebody has had their share.
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class WorkerProtocol(QuietAMP):
@@ -97,10 +101,7 @@ class WorkerProtocol(QuietAMP):
         """Look into a project."""
 
         def summarize() -> dict[str, Any]:
-            try:
-                summary = project.summarize(map, known)
-            except OWSError as error:
-                raise WorkerFault(clip(str(error))) from None
+            summary = project.summarize(map, known)
             if summary is not None:
                 codec.write(output, summary)
             return {"changed": summary is not None}
@@ -121,7 +122,7 @@ class WorkerProtocol(QuietAMP):
                 self.maps = maps.Maps(self.log)
             return self.maps.serve(output=output, **arguments)
 
-        return self._guarded(serve)
+        return self._guarded(lambda: _withStatus(serve))
 
     @PrepareProject.responder
     def prepareProject(self, directory: str) -> dict[str, Any]:
@@ -131,7 +132,7 @@ class WorkerProtocol(QuietAMP):
             maps.prepare(directory)
             return {}
 
-        return self._guarded(prepare)
+        return self._guarded(lambda: _withStatus(prepare))
 
     def log(self, level: str, text: str) -> None:
         """Send a line to the server's log."""
@@ -147,11 +148,35 @@ class WorkerProtocol(QuietAMP):
         except WorkerFault:
             raise
         except OWSError as error:
-            raise WorkerFault(clip(f"{error.status} {error}")) from None
+            raise WorkerFault(clip(str(error))) from None
         except BaseException as error:
             # An undeclared error would end the connection without a word.
-            traceback.print_exc()
+            _printTrace()
             raise WorkerFault(clip(f"{type(error).__name__}: {error}")) from None
+
+
+def _printTrace() -> None:
+    """Write what went wrong to standard error, which may be on a full disk."""
+    with contextlib.suppress(OSError):
+        traceback.print_exc()
+
+
+def _withStatus(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """
+    Begin the faults of work for maps with an HTTP status.
+
+    The answers to map requests have many.  What is wrong with a project in a
+    summary is always the client's C{MAP}, and the faults of jobs are results.
+    """
+    try:
+        return work()
+    except OWSError as error:
+        raise WorkerFault(clip(f"{error.status} {error}")) from None
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        _printTrace()
+        raise WorkerFault("507 there is no room for this map") from None
 
 
 def redirectOutput(directory: str) -> None:

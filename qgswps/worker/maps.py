@@ -162,11 +162,7 @@ class Maps:
         if opened == self._opened:
             return project
         self._opened = None
-        flags = compat.readFlags(compat.READ_WITHOUT_STYLES, compat.READ_ONLY)
-        if not project.read(path, flags):
-            # Where it lies is nobody's business.
-            why = project.error().replace(os.path.dirname(path) + os.sep, "")
-            raise projects.notReadable(path, why)
+        projects.readWhole(path)
         # A layer that can't be opened would spoil the answers for the others.
         layers = project.mapLayers()
         project.removeMapLayers(

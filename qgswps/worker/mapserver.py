@@ -9,21 +9,18 @@ from __future__ import annotations
 
 import locale
 import os
-import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from osgeo import gdal
 from qgis.core import QgsApplication, QgsProject
-from qgis.PyQt.QtCore import QByteArray, QFile, QIODevice, QLoggingCategory
+from qgis.PyQt.QtCore import QByteArray, QIODevice, QLoggingCategory
 from qgis.server import (
     QgsBufferServerRequest,
     QgsServer,
     QgsServerRequest,
     QgsServerResponse,
 )
-
-from qgswps.errors import Fault, OWSError
 
 #: The largest picture, in pixels a side; coverages are limited in the server.
 LARGEST = 8192
@@ -46,11 +43,62 @@ _METHODS = {
 }
 
 
-def _noRoom(file: QFile) -> OWSError:
-    """What a client is told of an answer that can't be written."""
-    # The file is nobody's business.
-    sys.stderr.write(f"{file.fileName()}: {file.errorString()}\n")
-    return OWSError(Fault("NotEnoughStorage", "there is no room for this map"), 507)
+class Output(QIODevice):
+    """
+    A file for QGIS to write to.
+
+    A C{QFile} may write a part of what it is given without an error, and
+    forgets its errors: this one keeps the first.
+
+    @ivar error: what went wrong; None if nothing did.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.error: OSError | None = None
+        self._file = open(path, "w+b")  # noqa: SIM115
+        self.open(QIODevice.OpenModeFlag.ReadWrite)
+
+    def empty(self) -> None:
+        """Begin anew."""
+        self._attempt(lambda: self._file.seek(0))
+        self._attempt(self._file.truncate)
+
+    def content(self) -> bytes:
+        """What was written so far."""
+        parts: list[bytes] = []
+        self._attempt(lambda: self._file.seek(0))
+        self._attempt(lambda: parts.append(self._file.read()))
+        return b"".join(parts)
+
+    def finish(self) -> None:
+        """
+        Have all of it in the file.
+
+        @raise OSError: that did not succeed, now or earlier.
+        """
+        self._attempt(self._file.close)
+        if self.error is not None:
+            raise self.error
+
+    def _attempt(self, action: Callable[[], Any]) -> None:
+        try:
+            action()
+        except OSError as error:
+            self.error = self.error or error
+
+    # What Qt calls
+
+    def isSequential(self) -> bool:
+        return True
+
+    def writeData(self, data: bytes) -> int:
+        if self.error is None:
+            self._attempt(lambda: self._file.write(data))
+        return len(data) if self.error is None else -1
+
+    def readData(self, maxlen: int) -> bytes:
+        return b""
 
 
 class FileResponse(QgsServerResponse):
@@ -65,24 +113,15 @@ class FileResponse(QgsServerResponse):
         super().__init__()
         self.status = 200
         self.fields: dict[str, str] = {}
-        self._file = QFile(path)
-        if not self._file.open(
-            QIODevice.OpenModeFlag.ReadWrite | QIODevice.OpenModeFlag.Truncate
-        ):
-            raise _noRoom(self._file)
+        self._file = Output(path)
 
     def close(self) -> None:
         """
         Have all of it in the file.
 
-        @raise OWSError: there is no room for it.
+        @raise OSError: that did not succeed.
         """
-        flushed = self._file.flush()
-        failed = not flushed or self._file.error() != QFile.FileError.NoError
-        fault = _noRoom(self._file) if failed else None
-        self._file.close()
-        if fault is not None:
-            raise fault
+        self._file.finish()
 
     # What QGIS Server calls
 
@@ -127,12 +166,10 @@ class FileResponse(QgsServerResponse):
         self.truncate()
 
     def data(self) -> QByteArray:
-        self._file.seek(0)
-        return self._file.readAll()
+        return QByteArray(self._file.content())
 
     def truncate(self) -> None:
-        self._file.seek(0)
-        self._file.resize(0)
+        self._file.empty()
 
 
 class MapServer:

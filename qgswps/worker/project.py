@@ -86,7 +86,7 @@ def summarize(path: str, known: str = "") -> ProjectSummary | None:
     if modified and modified == known:
         return None
     content = _content(path)
-    project = _readWhole(path, compat.READ_WITHOUT_LAYOUTS)
+    project = readWhole(path, compat.READ_WITHOUT_LAYOUTS)
     layers = [project.mapLayer(key) for key in _order(project)]
     files = dict.fromkeys(file for file in map(_fileOf, layers) if file)
     return ProjectSummary(
@@ -257,7 +257,7 @@ def load(path: str, needed: Iterable[str] | None) -> PartialProject:
     _current.clear()
     file = None if needed is None else projectfile.parse(_content(path))
     if needed is None or file is None:
-        partial = PartialProject(_readWhole(path))
+        partial = PartialProject(readWhole(path))
     else:
         partial = PartialProject(_readSkeleton(path, file), file)
         partial.openMentioned(needed)
@@ -282,8 +282,12 @@ def _readSkeleton(path: str, file: ProjectFile) -> QgsProject:
     return project
 
 
-def _readWhole(path: str, *flags: Any) -> QgsProject:
-    """Let QGIS read a project with all its layers."""
+def readWhole(path: str, *flags: Any) -> QgsProject:
+    """
+    Let QGIS read a project with all its layers, as the one of this process.
+
+    @raise OWSError: there is no such project, or it can't be read.
+    """
     project = QgsProject.instance()
     _read(project, path, path, *flags)
     return project
@@ -305,7 +309,7 @@ def _read(project: QgsProject, source: str, path: str, *flags: Any) -> None:
         ok, why = False, str(error)
     if not ok:
         # Where it lies is nobody's business.
-        raise notReadable(path, why.replace(os.path.dirname(source) + os.sep, ""))
+        raise _notReadable(path, why.replace(os.path.dirname(source) + os.sep, ""))
 
 
 def _content(path: str) -> Content:
@@ -313,7 +317,7 @@ def _content(path: str) -> Content:
     try:
         return projectfile.read(path)
     except Unreadable as error:
-        raise notReadable(path, str(error)) from None
+        raise _notReadable(path, str(error)) from None
 
 
 def _mustBeThere(path: str) -> None:
@@ -327,7 +331,7 @@ def _notStored() -> OWSError:
     )
 
 
-def notReadable(path: str, why: str) -> OWSError:
+def _notReadable(path: str, why: str) -> OWSError:
     """What a client is told of a project that QGIS can't read."""
     if projectfile.storageOf(path) is not None:
         # The URI, and what QGIS says of it, may hold a password.

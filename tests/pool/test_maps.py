@@ -9,6 +9,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import capturedLogs
 from zope.interface.verify import verifyObject
 
+from qgswps.errors import Fault
 from qgswps.interfaces import IMapServer
 from qgswps.model import MapRequest, MapResponse
 from qgswps.pool.commands import WorkerFault
@@ -290,6 +291,48 @@ class MapWorkersTests(MapsTestCase):
             process.link.flush()
         process.answer()
         self.take(answer)
+
+    def test_faultNamesMAP(self) -> None:
+        """What is wrong with a project is wrong with C{MAP}."""
+        peer = self.getReady()
+        answer = self.ask()
+        process = self.forked(peer)
+        process.peer.asked[-1][1].errback(WorkerFault("400 damaged"))
+        process.link.flush()
+        [fault] = refusal(self, answer).faults
+        self.assertEqual(fault, Fault("InvalidParameterValue", "damaged", "MAP"))
+
+    def test_tooLong(self) -> None:
+        """What no message can hold fails; others are answered, by the same worker."""
+        peer = self.getReady()
+        self.ask("/q")
+        other = self.forked(peer)
+        first = self.ask()
+        process = self.forked(peer)
+        long, waiting = self.ask(url="x" * 70_000), self.ask(url="short")
+        self.assertNoResult(long)
+        process.answer()
+        self.take(first)
+        self.assertEqual(refusal(self, long).status, 414)
+        process.link.flush()
+        process.answer()
+        self.assertEqual(self.take(waiting), "short")
+        idle = self.ask(url="x" * 70_000)
+        self.assertEqual(refusal(self, idle).status, 414)
+        self.assertEqual(len(peer.forks), 2)
+        self.reactor.advance(LIMITS.idleTime)
+        self.reactor.advance(0)
+        self.assertFalse(process.link.open)
+        self.assertTrue(other.link.open)
+
+    def test_tooLongAtFirst(self) -> None:
+        """The worker that was made for it takes the next request."""
+        peer = self.getReady()
+        self.assertEqual(refusal(self, self.ask(url="x" * 70_000)).status, 414)
+        answer = self.ask(url="short")
+        self.forked(peer).answer()
+        self.assertEqual(self.take(answer), "short")
+        self.assertEqual(len(peer.forks), 1)
 
     def test_cancelledWhileItRuns(self) -> None:
         """The answer that nobody waits for is dropped, and its file."""

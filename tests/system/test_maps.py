@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -21,6 +23,7 @@ from osgeo import gdal, ogr
 from twisted.trial import unittest
 
 from tests import live
+from tests.postgresserver import sharedPostgres
 
 with warnings.catch_warnings():
     # Of libraries that OWSLib may have, and that miss their own data.
@@ -423,6 +426,69 @@ class ServiceTests(_MapCase):
             self.assertEqual(answer.status, 404)
             self.assertIn("no layers", answer.text)
 
+    def test_scripts(self) -> None:
+        """Pages with features in them are no part of the server for a browser."""
+        made = buffered(self.server)
+        root = f"jobs/{made.job}/wfs3/collections"
+        (collection,) = self.server.get(root).json()["collections"]
+        info = {"INFO_FORMAT": "text/html", "QUERY_LAYERS": made.layer, "I": 1, "J": 1}
+        for answer in (
+            self.server.get(f"{root}/{quote(collection['id'])}/items.html"),
+            made.getMap(REQUEST="GetFeatureInfo", **info),
+        ):
+            self.assertEqual(answer.status, 200, answer.text)
+            self.assertTrue(answer.headers["content-type"].startswith("text/html"))
+            self.assertEqual(
+                answer.headers["content-security-policy"], "sandbox allow-scripts"
+            )
+
+    def test_fields(self) -> None:
+        """Features by the values of fields, which are values and nothing else."""
+        made = buffered(self.server)
+        root = f"jobs/{made.job}/wfs3/collections"
+        (collection,) = self.server.get(root).json()["collections"]
+        items = f"{root}/{quote(collection['id'])}/items.json"
+        for query, count in (
+            ("name=Lagos", 1),
+            ("name=L*&limit=5&offset=0", 1),
+            ("bbox=-180,-90,180,90&limit=1", len(cities())),
+        ):
+            answer = self.server.get(f"{items}?{query}")
+            self.assertEqual(answer.status, 200, answer.text)
+            self.assertEqual(answer.json()["numberMatched"], count, query)
+        for value in ("x' OR '1'='1", "x%27 OR %271%27=%271"):
+            answer = self.server.get(f"{items}?name={quote(value)}")
+            self.assertEqual(answer.status, 400, answer.text)
+
+    def test_reachesNothing(self) -> None:
+        """Whatever a client writes, nobody else is asked."""
+        made = buffered(self.server)
+        with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as other:
+            other.setblocking(False)
+            url = quote(f"http://127.0.0.1:{other.getsockname()[1]}/", safe="")
+            asks = (
+                "SERVICE=WMS&REQUEST=GetMap&VERSION=1.3.0&CRS=CRS:84&STYLES="
+                "&BBOX=-180,-90,180,90&WIDTH=60&HEIGHT=30&FORMAT=image/png"
+            )
+            layers = f"LAYERS=EXTERNAL_WMS:x&x:url={url}&x:layers=a&x:format=image/png"
+            harmless = f"LAYERS={made.layer}"
+            features = f"jobs/{made.job}/wfs3"
+            for path in (
+                f"ows/?MAP={made.map}&{asks}&{layers}",
+                f"ows/?MAP={made.map}&{asks}&{harmless}&{layers}",
+                f"ows/?MAP={made.map}&{asks}&{harmless}&%4C{layers[1:]}",
+                f"ows/?MAP={made.map}&{asks}&{harmless}&SLD={url}",
+                f"ows/?MAP={made.map}&{asks}&{harmless}&SL%44={url}",
+                f"{features}?{asks}&{layers}",
+                f"{features}?%53{asks[1:]}&{harmless}&{layers}",
+                f"{features}/collections?limit=1&{asks}&{harmless}&{layers}",
+                f"{features}?SERVICE%00=x&+{asks}&{harmless}&{layers}",
+                f"{features}?a;{asks}&{harmless}&{layers}",
+            ):
+                self.server.get(path)
+                with self.assertRaises(BlockingIOError, msg=path):
+                    other.accept()
+
     def test_large(self) -> None:
         """QGIS Server keeps its pictures within bounds."""
         answer = buffered(self.server).getMap(WIDTH=20000)
@@ -510,6 +576,53 @@ class ProcessTests(_MapCase):
             answer = server.get(query)
             self.assertEqual(answer.status, 200, answer.text)
             self.assertIn("<Name>countries</Name>", answer.text)
+            answer = server.get(query.replace("world", "nowhere"))
+            self.assertEqual(answer.status, 400, answer.text)
+
+    def test_badSourceProjects(self) -> None:
+        """A project that is damaged, or not in its database, tells no secrets."""
+        postgres = sharedPostgres()
+        schema = postgres.newSchema()
+        postgres.addPoints(schema, "sites", "a")
+        source = postgres.source(schema, "sites")
+        uri = f"{postgres.uri(schema)}&project=one"
+        postgres.save(uri, "one", {"Sites": source})
+        with tempfile.TemporaryDirectory() as folder:
+            with open(os.path.join(folder, "broken.qgs"), "w") as file:
+                file.write("<nothing")
+            config = os.path.join(folder, "qgswps.conf")
+            with open(config, "w") as file:
+                file.write(
+                    "[maps]\nsource_projects = yes\n[projects.schemes]\n"
+                    f"gis = {postgres.uri(schema)}\n"
+                    "away = postgresql://tester:topsecret@127.0.0.1:1/"
+                    "?dbname=hidden&schema=y\n"
+                )
+            server = live.LiveServer(
+                "--config",
+                config,
+                QGSWPS_CACHE_ROOTDIR=folder,
+                **postgres.environment,
+            )
+            try:
+                query = "ows/?SERVICE=WMS&REQUEST=GetCapabilities&MAP="
+                answer = server.get(f"{query}gis:one")
+                self.assertEqual(answer.status, 200, answer.text)
+                self.assertIn("<Name>Sites</Name>", answer.text)
+                for map, status in (
+                    ("broken", 400),
+                    ("gis:two", 404),
+                    ("away:one", 404),
+                ):
+                    answer = server.get(query + map)
+                    self.assertEqual(answer.status, status, answer.text)
+                    [exception] = etree.fromstring(answer.body)
+                    self.assertEqual(exception.get("code"), "InvalidParameterValue")
+                    self.assertEqual(exception.get("locator"), "MAP")
+                    for secret in ("topsecret", "hidden", "127.0.0", schema, folder):
+                        self.assertNotIn(secret, answer.text)
+            finally:
+                server.stop()
 
     def test_disabled(self) -> None:
         """Without maps, all else works."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from typing import Any
 from urllib.parse import quote
 
@@ -63,6 +64,9 @@ class ServiceTests(SynchronousTestCase):
             (b'<?pi <a service="WFS"?>\n<Execute><a service="WFS"/>', None),
             (b'<!-- <a service="WFS"/> --><Execute><a service="WFS"/>', None),
             (b"\xef\xbb\xbf <!-- > --> <a service='wfs'>", "WFS"),
+            (b"<!-- - --- a --><?a ??><a b='>' c = \"'\" service = 'WFS'", "WFS"),
+            (b"<a b=' service=\"WFS\"'/>", None),
+            (b"<a myservice='WFS'/>", None),
             (b"SERVICE=WMS&REQUEST=GetMap", "WMS"),
             (b"REQUEST=GetMap", "WMS"),
             (b"", None),
@@ -70,6 +74,14 @@ class ServiceTests(SynchronousTestCase):
             asked = request("MAP=x", body)
             self.assertEqual(mapquery.service(asked), name, body)
             self.assertEqual(asked.content.read(), body)
+
+    def test_quickly(self) -> None:
+        """No text is tried in more ways than one."""
+        for part in (b"<!---->", b" ", b"<??>", b"<a " + b"b='' " * 20, b"<a b"):
+            body = part * (mapquery.HEAD // len(part))
+            began = time.process_time()
+            self.assertIsNone(mapquery.service(request("MAP=x", body)))
+            self.assertLess(time.process_time() - began, 0.5, part)
 
 
 class ParameterTests(SynchronousTestCase):
@@ -121,6 +133,8 @@ class CheckTests(SynchronousTestCase):
             (f"FILTER={quote(quote(function))}", "FILTER", 403),
             ("FILTER=<ogc:Function%20name='x'/>", "FILTER", 403),
             ("FILTER=<!DOCTYPE%20a>", "FILTER", 403),
+            ("FILTER=a:'x'||env('HOME')||'y'%20=%20'z'", "FILTER", 403),
+            ("FILTER=a:'x'||ENV/**/%20('HOME')||'y'%20=%20'z'", "FILTER", 403),
             ("REQUEST=Transaction", "REQUEST", 501),
             ("request=transaction", "REQUEST", 501),
             ("REQUEST=GetPrint", "REQUEST", 501),
@@ -137,6 +151,7 @@ class CheckTests(SynchronousTestCase):
             "SERVICE=WMS&REQUEST=GetCapabilities&SLD_VERSION=1.1.0",
             "REQUEST=GetFeature&FILTER=<Filter><FeatureId%20fid='a.1'/></Filter>",
             "FILTER=a:%22name%22%20=%20'Function'",
+            "FILTER=a:%22env%22%20IN%20(%20'Rome%20(Lazio)'%20,%20'env'%20)",
             "REQUEST=GetStyles",
             "",
         ):
@@ -173,12 +188,35 @@ class CheckTests(SynchronousTestCase):
             self.assertEqual(error.status, 400)
         self.assertEqual(mapquery.parseAsGiven(b"SERVICE%00=WMS&a%0A=1"), {"a": "1"})
 
+    def test_values(self) -> None:
+        """Values of fields are part of an expression in QGIS Server."""
+        for value in ("a' OR env('HOME') LIKE 'x", "\\", "%27", "%2527"):
+            asked = mapquery.parseAsGiven(f"name={quote(value)}".encode())
+            error = self.assertRaises(OWSError, mapquery.checkFeatures, asked)
+            self.assertEqual((error.status, error.faults[0].locator), (400, "NAME"))
+        for value in ("a*", "ä b", '"', "5%"):
+            mapquery.checkFeatures({"name": value})
+
     def test_body(self) -> None:
         """XML is passed on as it was understood, if it is harmless."""
         body = GET_FEATURE.format(attributes="", inner="<ogc:Filter/>").encode("utf-16")
-        checked = mapquery.checkBody(body)
+        checked = mapquery.checkBody(body, {})
         self.assertTrue(checked.startswith(b"<?xml version='1.0' encoding='UTF-8'?>"))
         self.assertIn(b"<ogc:Filter/>", checked)
+
+    def test_coveragesByPOST(self) -> None:
+        """Root and query together say how large a coverage is to be."""
+        for root, parameters in (
+            ("<GetCoverage WIDTH='9000'/>", {}),
+            ("<w:GetCoverage xmlns:w='u'/>", {"WIDTH": "9000"}),
+            ("<GetCoverage RESX='1'/>", {"BBOX": "0,0,9000,1"}),
+            ("<GetCoverage/>", {"WIDTH": "9000", "REQUEST": "GetCapabilities"}),
+        ):
+            error = self.assertRaises(
+                OWSError, mapquery.checkBody, root.encode(), parameters
+            )
+            self.assertEqual(error.status, 400, root)
+        mapquery.checkBody(b"<GetCoverage WIDTH='9'/>", {"WIDTH": "9000"})
 
     def test_badBody(self) -> None:
         """What is refused in a query is refused in XML, however it is written."""
@@ -194,6 +232,6 @@ class CheckTests(SynchronousTestCase):
         ):
             for encoding in ("utf-8", "utf-16"):
                 error = self.assertRaises(
-                    OWSError, mapquery.checkBody, body.encode(encoding)
+                    OWSError, mapquery.checkBody, body.encode(encoding), {}
                 )
                 self.assertEqual(error.status, status, body)

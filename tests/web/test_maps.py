@@ -153,6 +153,12 @@ class OWSTests(MapsCase):
         self.assertIsNone(response.getheader("ETag"))
         self.assertEqual(os.listdir(self.folder), [])
 
+    def test_xmlWithMark(self) -> None:
+        """XML that begins with a byte order mark is no form."""
+        body = b'\xef\xbb\xbf<GetFeature service="WFS"/>'
+        self.map(f"/ows/?{MAP}", "POST", body=body)
+        self.assertEqual(self.asked.method, "POST")
+
     def test_form(self) -> None:
         """Parameters in a body are as good as those of a query."""
         self.map(
@@ -178,6 +184,13 @@ class OWSTests(MapsCase):
 
     def test_twice(self) -> None:
         """Of a parameter that is given twice only the one that was checked."""
+        self.map(
+            f"/ows/?{MAP}&LAYERS=a",
+            "POST",
+            body=b"SERVICE=WMS&layers=EXTERNAL_WMS:x&%4CAYERS=EXTERNAL_WMS:x",
+        )
+        self.assertIn("LAYERS=a&", self.asked.url)
+        self.assertNotIn("EXTERNAL", self.asked.url)
         self.map(WMS + "&LAYERS=a&LAYERS=EXTERNAL_WMS:x&x:url=h&X:URL=i")
         self.assertNotIn("EXTERNAL", self.asked.url)
         self.assertNotIn("URL=i", self.asked.url)
@@ -296,6 +309,7 @@ class FeaturesTests(MapsCase):
             ("wfs3/static/..%5cx", "GET", 404),
             ("wfs3/a%00", "GET", 404),
             ("wfs3?EXP_FILTER=1", "GET", 403),
+            ("wfs3/collections/a/items?b=%27", "GET", 400),
             ("wfs3/?SERVICE=WMS&REQUEST=GetMap", "GET", 400),
             ("wfs3/collections?limit=1&service=WFS", "GET", 400),
             ("wfs3/collections/a/items", "POST", 405),

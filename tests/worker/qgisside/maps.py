@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
 import sys
+import unittest
 from typing import Any
 from unittest import mock
+from urllib.parse import quote
 
 from twisted.internet.defer import Deferred
 from twisted.protocols import amp
@@ -19,6 +22,7 @@ from qgswps import codec
 from qgswps.errors import OWSError
 from qgswps.model import ExecuteRequest, Result, ResultLayer, Task
 from qgswps.pool.commands import LogMessage, PrepareProject, QuietAMP, ServeMap
+from qgswps.web import mapquery
 from qgswps.worker import child, isolation
 from qgswps.worker.loop import BlockingTransport
 from qgswps.worker.maps import Maps
@@ -217,6 +221,55 @@ class MapWorkerTests(JobCase):
         self.assertNotIn(self.directory, text)
         self.assertEqual(self.serve("SERVICE=WMS&REQUEST=GetCapabilities")[0], 200)
 
+    def test_databaseIsAway(self) -> None:
+        """What is wrong with a database's project tells nothing of the database."""
+        project = (
+            "postgresql://somebody:secret@127.0.0.1:1?sslmode=disable"
+            "&dbname=hidden&schema=public&project=there"
+        )
+        text = self.refused(
+            ServeMap,
+            project=project,
+            directory="",
+            method="GET",
+            url=URL + "SERVICE=WMS&REQUEST=GetCapabilities",
+            headers="{}",
+            body="",
+            output=os.path.join(self.answers, "2.body"),
+        )
+        self.assertEqual(
+            text,
+            "404 there is no such project, or the database that has it is away",
+        )
+
+    def test_noRoom(self) -> None:
+        """An answer that does not fit is none, however it is written."""
+        self.assertEqual(self.serve("SERVICE=WMS&REQUEST=GetCapabilities")[0], 200)
+        features = "SERVICE=WFS&VERSION=1.1.0&REQUEST=GetFeature&TYPENAME=The_cities"
+        picture = (
+            "SERVICE=WMS&VERSION=1.3.0&REQUEST=GetMap&LAYERS=The%20cities&STYLES="
+            "&CRS=CRS:84&BBOX=-180,-90,180,90&WIDTH=1000&HEIGHT=500&FORMAT=image/"
+        )
+        for query in (features, picture + "png", picture + "jpeg"):
+            whole = self.serve(query)[2]
+            before = resource.prlimit(self.pid, resource.RLIMIT_FSIZE)
+            for size in (1, len(whole) // 2, len(whole) - 1):
+                limits = (size, before[1])
+                resource.prlimit(self.pid, resource.RLIMIT_FSIZE, limits)
+                text = self.refused(
+                    ServeMap,
+                    project=self.project,
+                    directory=self.directory,
+                    method="GET",
+                    url=URL + query,
+                    headers="{}",
+                    body="",
+                    output=os.path.join(self.answers, "2.body"),
+                )
+                self.assertEqual(text, "507 there is no room for this map")
+            resource.prlimit(self.pid, resource.RLIMIT_FSIZE, before)
+            self.assertEqual(self.serve(query)[2], whole)
+
     def test_withoutQGISServer(self) -> None:
         """Where it is not installed, the fault names the packages."""
         values = dict.fromkeys(
@@ -245,3 +298,48 @@ class MapWorkerTests(JobCase):
         status, _, body = self.serve("SERVICE=WMS&REQUEST=GetPrint")
         self.assertEqual(status, 501, body)
         self.assertNotIn("info", {level for level, _ in self.server.messages})
+
+
+class ParameterTests(unittest.TestCase):
+    """What was looked at is what QGIS Server sees."""
+
+    def seen(self, query: str) -> dict[str, str]:
+        """The parameters of a query, as QGIS Server has them."""
+        from qgis.server import QgsServerRequest
+
+        found: dict[str, str] = QgsServerRequest(URL + query).parameters()
+        found.pop("MAP")
+        return found
+
+    def test_same(self) -> None:
+        """However it is encoded, and how often a parameter is given."""
+        for query in (
+            "LAYERS=a&LAYERS=b&layers=c&%4CAYERS=d&l%61yers=e",
+            "LAYERS=a;LAYERS=b",
+            "SERVICE%00=WMS&%00SERVICE=WMS&SERVICE%20=WFS&+SERVICE=WCS",
+            "SERVICE;=WMS&SERVICE%3B=WFS&SERVICE%26SLD=WCS&SERVICE%3DSLD=b",
+            "%2553LD=http://h/&S%4CD%3D=a",
+            "A=+%2B%252B%25252B&B=%26SLD=x&C=%3DSLD&D=%23SLD&E=#&SLD=x",
+            "A=%00SLD&B=%C3%A4%E4&C=%F0%9F%98%80&D=%0A%0D&E=%ED%A0%80",
+            "SLD&=SLD&==&&A==b&B=c=d",
+            "%C5%BFLD=a&%EF%AC%81lter=b&str%C3%9Fe=c&%C4%B1nfo_format=d",
+        ):
+            parsed = mapquery.parse(query.encode())
+            self.assertEqual(self.seen(mapquery.compose(parsed)), parsed, query)
+            given = mapquery.parseAsGiven(query.encode())
+            named = {name.upper(): value for name, value in given.items()}
+            self.assertEqual(self.seen(mapquery.compose(given)), named, query)
+
+    def test_letters(self) -> None:
+        """No letter is another one for QGIS than for Python, if it is for ASCII."""
+        letters = [chr(n) for n in range(0x20000) if chr(n).isalpha()]
+        for n in range(0, len(letters), 5000):
+            given = {
+                f"{ord(each)}:{each}": str(ord(each)) for each in letters[n : n + 5000]
+            }
+            query = "&".join(f"{quote(name)}={value}" for name, value in given.items())
+            for name, value in self.seen(query).items():
+                upper = chr(int(value)).upper()
+                made = name.partition(":")[2]
+                if any(each.isascii() for each in made + upper):
+                    self.assertEqual(made, upper)
