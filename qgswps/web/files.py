@@ -97,9 +97,6 @@ MEDIA_TYPES = {
 #: Texts that do not tell their encoding themselves, as XML does.
 _PLAIN_TEXT = frozenset({".csv", ".htm", ".html", ".log", ".md", ".tsv", ".txt"})
 
-#: What a browser may take for a document with scripts in it.
-_MARKUP = re.compile("html|xml")
-
 #: What of a name a header can't hold as it is.
 _UNSAFE = re.compile(r'[^ -~]|["\\%]')
 
@@ -149,13 +146,18 @@ def disposition(name: str, kind: str = "inline") -> str:
     return header
 
 
+def isMarkup(contentType: str) -> bool:
+    """Whether a browser may take it for a document with scripts in it."""
+    return "html" in contentType or "xml" in contentType
+
+
 def fileHeaders(name: str, contentType: str) -> dict[str, str]:
     """The headers of a file that a job has made, beside its media type."""
     headers = {
         "Content-Disposition": disposition(name),
         "X-Content-Type-Options": "nosniff",
     }
-    if _MARKUP.search(contentType):
+    if isMarkup(contentType):
         # A job's scripts would else run as if they were the server's own, and
         # could do and read there what the one who looks at it may.
         headers["Content-Security-Policy"] = "sandbox"

@@ -12,7 +12,7 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from typing import Any, BinaryIO
 from urllib.parse import quote
 
@@ -27,21 +27,17 @@ from qgswps.model import Job, MapRequest, MapResponse, State, resultProject
 from qgswps.ows import xmlio
 from qgswps.projects import Projects
 from qgswps.threads import inThread
-from qgswps.web import mapquery
+from qgswps.web import mapquery, ranges
 from qgswps.web.access import JobAccess
 from qgswps.web.addresses import Addresses
 from qgswps.web.deferral import Deferral, Response, Stream
+from qgswps.web.files import isMarkup
 
 #: Answers of more bytes are sent as they are read.
 _LARGE = 1024 * 1024
 
-_CHUNK = 64 * 1024
-
 #: How much of a header of media types is passed on.
 _LONGEST_ACCEPT = 1000
-
-#: What a browser may take for a document with scripts in it.
-_MARKUP = re.compile("html|xml")
 
 #: Seconds that a client may keep an answer without asking again, at most.
 _LONGEST = 3600
@@ -51,8 +47,6 @@ _RESULT = re.compile(r"/?([0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})/
 
 #: Headers of QGIS Server's that are ours to set.
 _OURS = frozenset({"content-type", "content-length", "connection", "date", "server"})
-
-_ETAG = re.compile(r'"[^"]*"')
 
 
 def exceptionReport(error: OWSError) -> Response:
@@ -283,8 +277,7 @@ class MapsEndpoint:
         if job.expires is not None:
             left = max(0, min(left, int(job.expires - self._reactor.seconds())))
         cache = {"ETag": etag, "Cache-Control": f"private, max-age={left}"}
-        known = request.getHeader("If-None-Match") or ""
-        if known.strip() == "*" or etag in _ETAG.findall(known):
+        if ranges.isAmong(etag, request.getHeader("If-None-Match") or ""):
             return Response(status=304, headers=cache)
         response = await self._serve(maps, asked)
         return _with(response, cache) if response.status == 200 else response
@@ -322,7 +315,7 @@ def _response(answer: MapResponse) -> Response:
     headers = {name: value for name, value in given if name.lower() not in _OURS}
     headers["X-Content-Type-Options"] = "nosniff"
     contentType = fields.get("content-type", "application/octet-stream")
-    if _MARKUP.search(contentType.lower()):
+    if isMarkup(contentType.lower()):
         # Attributes of features are in these pages as they are. The scripts
         # of QGIS's own pages run, but not as if they were this server's.
         headers["Content-Security-Policy"] = "sandbox allow-scripts"
@@ -335,10 +328,5 @@ def _response(answer: MapResponse) -> Response:
         with file:
             return attrs.evolve(response, body=file.read())
     response = _with(response, {"Content-Length": str(size)})
-    return attrs.evolve(response, stream=Stream(_parts(file)))
-
-
-def _parts(file: BinaryIO) -> Generator[bytes, None, None]:
-    with file:
-        while part := file.read(_CHUNK):
-            yield part
+    pieces = ranges.whole(file, contentType).pieces
+    return attrs.evolve(response, stream=Stream(ranges.read(file, pieces)))

@@ -110,11 +110,16 @@ def _header(request: Request, name: bytes) -> str | None:
     return None if values is None else b",".join(values).decode("latin-1")
 
 
+def isAmong(etag: str, tags: str) -> bool:
+    """Whether a list of ETags, as C{If-None-Match} has it, has one of them."""
+    return tags.strip() == "*" or etag in _ETAG.findall(tags)
+
+
 def _isKnown(request: Request, etag: str, modified: int) -> bool:
     """The client says that it has the file as it is now."""
     tags = _header(request, b"If-None-Match")
     if tags is not None:  # the date counts only without it
-        return tags.strip() == "*" or etag in _ETAG.findall(tags)
+        return isAmong(etag, tags)
     try:
         since = parsedate_to_datetime(_header(request, b"If-Modified-Since") or "")
     except (ValueError, TypeError, IndexError):

@@ -314,6 +314,11 @@ def text(param: QgsProcessingParameterDefinition, given: InputValue) -> str:
     raise unexpected(param, "data", "a text")
 
 
+def listed(names: Sequence[str]) -> str:
+    """Names for the text of a fault; of many only the first ones."""
+    return ", ".join(names[:30]) + (" …" if len(names) > 30 else "")
+
+
 def unexpected(
     param: QgsProcessingParameterDefinition, given: str, expected: str
 ) -> OWSError:

@@ -10,6 +10,7 @@ from qgis.core import QgsProcessingParameterDefinition, QgsProviderRegistry
 from qgswps.model import InputValue, LiteralType, Metadata, WorkerSettings
 from qgswps.worker.job import Job
 from qgswps.worker.parameters.base import Handler, default, register, text, unexpected
+from qgswps.worker.parameters.literals import StringHandler
 
 
 class NameHandler(Handler):
@@ -79,19 +80,7 @@ def install(settings: WorkerSettings) -> None:
 
 
 @register
-class DatabasePartHandler(Handler):
+class DatabasePartHandler(StringHandler):
     """A schema or a table of a database, which need not be there yet."""
 
     types = ("databaseschema", "databasetable")
-
-    def data(self, param: QgsProcessingParameterDefinition) -> LiteralType:
-        value = default(param)
-        return LiteralType("string", None if value is None else str(value))
-
-    def value(
-        self,
-        param: QgsProcessingParameterDefinition,
-        inputs: Sequence[InputValue],
-        job: Job,
-    ) -> str:
-        return text(param, inputs[0])

@@ -16,6 +16,7 @@ from qgswps.worker.parameters.base import (
     register,
     text,
 )
+from qgswps.worker.parameters.literals import StringHandler
 
 #: The number of the language of expressions that features are evaluated by.
 _QGIS = 0
@@ -49,19 +50,7 @@ class ExpressionHandler(Handler):
 
 
 @register
-class FormulaHandler(Handler):
+class FormulaHandler(StringHandler):
     """What an algorithm of Python's reads for itself: SQL, or map algebra."""
 
     types = ("execute_sql", "raster_calc_expression")
-
-    def data(self, param: QgsProcessingParameterDefinition) -> LiteralType:
-        value = default(param)
-        return LiteralType("string", None if value is None else str(value))
-
-    def value(
-        self,
-        param: QgsProcessingParameterDefinition,
-        inputs: Sequence[InputValue],
-        job: Job,
-    ) -> str:
-        return text(param, inputs[0])

@@ -31,6 +31,7 @@ from qgswps.worker.parameters.base import (
     MANY,
     Handler,
     default,
+    listed,
     register,
     unexpected,
 )
@@ -208,11 +209,10 @@ class LayerHandler(Handler):
         fitting = sorted(
             name for name, kind in project.offered(job.project) if fits(kind, kinds)
         )
-        listed = ", ".join(fitting[:30]) + (" …" if len(fitting) > 30 else "")
         return unexpected(
             param,
             repr(name),
-            f"{said(kinds)} of the project: {listed or 'it has none'}",
+            f"{said(kinds)} of the project: {listed(fitting) or 'it has none'}",
         )
 
 

@@ -23,6 +23,7 @@ from qgswps.worker.parameters.base import (
     MANY,
     Handler,
     default,
+    listed,
     register,
     text,
     unexpected,
@@ -111,7 +112,7 @@ class BooleanHandler(Handler):
 class StringHandler(Handler):
     """Any text."""
 
-    types = ("string",)
+    types: ClassVar[tuple[str, ...]] = ("string",)
 
     def data(self, param: QgsProcessingParameterDefinition) -> LiteralType:
         value = default(param)
@@ -302,33 +303,28 @@ class EnumHandler(Handler):
         word = given.strip()
         if word.isdecimal() and int(word) < len(options):
             return options[int(word)] if param.usesStaticStrings() else int(word)
-        listed = ", ".join(options[:30]) + (" …" if len(options) > 30 else "")
-        raise unexpected(param, repr(given), f"one of: {listed}")
+        raise unexpected(param, repr(given), f"one of: {listed(options)}")
+
+
+def _defaultText(param: QgsProcessingParameterDefinition) -> str | None:
+    """The default of a parameter that may take several values, if it is one."""
+    value = default(param)
+    if isinstance(value, (list, tuple)):
+        value = value[0] if len(value) == 1 else None
+    return None if value is None else str(value)
 
 
 @register
-class FieldHandler(Handler):
-    """The name of an attribute of a layer."""
+class AttributeHandler(Handler):
+    """The name of an attribute of a point cloud."""
 
-    types = ("field",)
+    types: ClassVar[tuple[str, ...]] = ("attribute",)
 
     def data(self, param: QgsProcessingParameterDefinition) -> LiteralType:
-        value = default(param)
-        if isinstance(value, (list, tuple)):
-            value = value[0] if len(value) == 1 else None
-        part = ProjectPart(
-            "field",
-            param.parentLayerParameterName() or None,
-            _FIELD_KINDS.get(compat.number(param.dataType())),
-        )
-        return LiteralType("string", None if value is None else str(value), part=part)
+        return LiteralType("string", _defaultText(param))
 
     def maxOccurs(self, param: QgsProcessingParameterDefinition) -> int:
         return MANY if param.allowMultiple() else 1
-
-    def metadata(self, param: QgsProcessingParameterDefinition) -> list[Metadata]:
-        kind = _FIELD_TYPES.get(compat.number(param.dataType()), "Any")
-        return [Metadata("processing:dataType", kind)]
 
     def value(
         self,
@@ -341,18 +337,34 @@ class FieldHandler(Handler):
 
 
 @register
+class FieldHandler(AttributeHandler):
+    """The name of an attribute of a layer."""
+
+    types = ("field",)
+
+    def data(self, param: QgsProcessingParameterDefinition) -> LiteralType:
+        part = ProjectPart(
+            "field",
+            param.parentLayerParameterName() or None,
+            _FIELD_KINDS.get(compat.number(param.dataType())),
+        )
+        return LiteralType("string", _defaultText(param), part=part)
+
+    def metadata(self, param: QgsProcessingParameterDefinition) -> list[Metadata]:
+        kind = _FIELD_TYPES.get(compat.number(param.dataType()), "Any")
+        return [Metadata("processing:dataType", kind)]
+
+
+@register
 class BandHandler(Handler):
     """The number of a band of a raster layer, from 1."""
 
     types = ("band",)
 
     def data(self, param: QgsProcessingParameterDefinition) -> LiteralType:
-        value = default(param)
-        if isinstance(value, (list, tuple)):
-            value = value[0] if len(value) == 1 else None
         return LiteralType(
             "integer",
-            None if value is None else str(value),
+            _defaultText(param),
             ranges=(Range("1"),),
             part=ProjectPart("band", param.parentLayerParameterName() or None),
         )
@@ -404,11 +416,10 @@ class PartHandler(Handler):
         given = text(param, inputs[0])
         names = sorted(self.names(job))
         if given not in names:
-            listed = ", ".join(names[:30]) + (" …" if len(names) > 30 else "")
             raise unexpected(
                 param,
                 repr(given),
-                f"{self.said} of the project: {listed or 'it has none'}"
+                f"{self.said} of the project: {listed(names) or 'it has none'}"
                 if job.hasProject
                 else f"{self.said} of a project that MAP names",
             )
@@ -440,14 +451,10 @@ class MapThemeHandler(PartHandler):
 
 
 @register
-class LayoutItemHandler(Handler):
+class LayoutItemHandler(StringHandler):
     """An item of a print layout, by its id or UUID."""
 
     types = ("layoutitem",)
-
-    def data(self, param: QgsProcessingParameterDefinition) -> LiteralType:
-        value = default(param)
-        return LiteralType("string", None if value is None else str(value))
 
     def value(
         self,
@@ -496,28 +503,3 @@ class RangeHandler(Handler):
         if len(parts) != 2:
             raise unexpected(param, repr(given), "two numbers as min,max")
         return [toNumber(param, part, integer) for part in parts]
-
-
-@register
-class AttributeHandler(Handler):
-    """The name of an attribute of a point cloud."""
-
-    types = ("attribute",)
-
-    def data(self, param: QgsProcessingParameterDefinition) -> LiteralType:
-        value = default(param)
-        if isinstance(value, (list, tuple)):
-            value = value[0] if len(value) == 1 else None
-        return LiteralType("string", None if value is None else str(value))
-
-    def maxOccurs(self, param: QgsProcessingParameterDefinition) -> int:
-        return MANY if param.allowMultiple() else 1
-
-    def value(
-        self,
-        param: QgsProcessingParameterDefinition,
-        inputs: Sequence[InputValue],
-        job: Job,
-    ) -> Any:
-        names = [text(param, given) for given in inputs]
-        return names if param.allowMultiple() else names[0]
