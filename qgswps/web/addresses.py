@@ -15,6 +15,9 @@ _URL = re.compile(
 )
 
 
+_PROXY_HEADERS = "X-Forwarded-Url, X-Forwarded-Proto, X-Forwarded-Host, Forwarded"
+
+
 class Addresses:
     """
     Makes the URLs that documents hold.
@@ -57,6 +60,11 @@ class Addresses:
             port = getattr(address, "port", 80)
             host = f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
         return f"{scheme}://{host}/"
+
+    @property
+    def vary(self) -> str:
+        """The headers that L{base} depends on, beside C{Host}."""
+        return _PROXY_HEADERS if self.behindProxy and not self.configured else ""
 
     def maps(self, request: Request) -> str:
         """The map service that references to layers lead to."""

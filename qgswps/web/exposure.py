@@ -30,6 +30,9 @@ log = Logger()
 #: Seconds between looks at the files of a policy.
 INTERVAL = 1.0
 
+#: A user and his groups, as a proxy tells of them.
+_LIZMAP = ("X-Lizmap-User", "X-Lizmap-User-Groups")
+
 #: How many views are kept: one for each set of rules that apply together.
 _KEPT = 32
 
@@ -141,6 +144,11 @@ class Exposure:
         self._of: tuple[int, Policy] | None = None
         self._views: OrderedDict[tuple[int, ...], View] = OrderedDict()
 
+    @property
+    def vary(self) -> str:
+        """The headers that L{view} depends on."""
+        return ", ".join((HEADER, *(_LIZMAP if self._behindProxy else ())))
+
     def view(self, request: Request) -> View:
         """
         What the sender of a request sees.
@@ -176,8 +184,7 @@ class Exposure:
         if not self._behindProxy:
             # Anybody could say so.
             return Caller(realm)
-        names = request.requestHeaders.getRawHeaders("X-Lizmap-User-Groups") or []
-        groups = (name.strip() for each in names for name in each.split(","))
-        return Caller(
-            realm, request.getHeader("X-Lizmap-User") or "", frozenset(groups) - {""}
-        )
+        user, groups = _LIZMAP
+        names = request.requestHeaders.getRawHeaders(groups) or []
+        members = (name.strip() for each in names for name in each.split(","))
+        return Caller(realm, request.getHeader(user) or "", frozenset(members) - {""})

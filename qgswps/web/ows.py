@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import OrderedDict
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from twisted.internet.defer import CancelledError
@@ -38,6 +38,7 @@ from qgswps.projects import Projects
 from qgswps.threads import inThread
 from qgswps.web.access import HEADER, JobAccess, elsewhere, fromSpool
 from qgswps.web.addresses import Addresses
+from qgswps.web.cache import DocumentCache
 from qgswps.web.deferral import Deferral, Response
 from qgswps.web.exposure import Exposure, View
 from qgswps.web.files import fileHeaders
@@ -47,8 +48,8 @@ XML = "text/xml"
 #: Bodies and documents of more bytes are parsed and made in a thread.
 _LARGE = 256 * 1024
 
-#: How many capabilities documents are kept, one a base URL and view.
-_KEPT = 16
+#: How much of documents is kept, compressed, in bytes.
+_KEPT = 4 * 2**20
 
 
 def exceptionReport(error: OWSError) -> Response:
@@ -108,7 +109,7 @@ class OWSEndpoint:
         self._addresses = addresses
         self._service = service
         self._maximumBody = maximumBody
-        self._capabilities: OrderedDict[tuple[int, str], bytes] = OrderedDict()
+        self._documents = DocumentCache(reactor, _KEPT)
 
     def resource(self, crossOrigin: bool = False) -> Deferral:
         """The endpoint as a resource."""
@@ -121,10 +122,10 @@ class OWSEndpoint:
         base = self._addresses.base(request)
         if isinstance(operation, GetCapabilities):
             view = self._exposure.view(request)
-            return Response(self._getCapabilities(view, base), XML)
+            return await self._getCapabilities(request, view, base)
         if isinstance(operation, DescribeProcess):
             view = self._exposure.view(request)
-            return Response(await self._describeProcess(operation, view), XML)
+            return await self._describeProcess(request, operation, view)
         if isinstance(operation, Execute):
             return await self._execute(request, operation.request, base)
         assert isinstance(operation, GetResults)
@@ -149,33 +150,49 @@ class OWSEndpoint:
 
     # Processes
 
-    def _getCapabilities(self, view: View, base: str) -> bytes:
-        key = (view.number, base)
-        document = self._capabilities.get(key)
-        if document is None:
-            document = documents.capabilities(
-                self._service, view.processes.values(), self._addresses.service(base)
-            )
-            self._capabilities[key] = document
-            while len(self._capabilities) > _KEPT:
-                self._capabilities.popitem(last=False)
-        return document
+    async def _getCapabilities(
+        self, request: Request, view: View, base: str
+    ) -> Response:
+        return await self._documents.respond(
+            request,
+            XML,
+            ("capabilities", view.number, base),
+            lambda: [
+                documents.capabilities(
+                    self._service,
+                    view.processes.values(),
+                    self._addresses.service(base),
+                )
+            ],
+            self._vary(self._addresses.vary),
+        )
 
-    async def _describeProcess(self, operation: DescribeProcess, view: View) -> bytes:
-        if operation.all:
-            descriptions = list(view.processes.values())
-        else:
-            descriptions = [_process(view, i) for i in operation.identifiers]
-        if operation.map is None:
-            return documents.processDescriptions(descriptions)
-        summary = await self._projects.summary(operation.map)
+    async def _describeProcess(
+        self, request: Request, operation: DescribeProcess, view: View
+    ) -> Response:
+        processes = view.processes
+        if not operation.all:
+            processes = {i: _process(view, i) for i in operation.identifiers}
+        summary = None
+        if operation.map is not None:
+            summary = await self._projects.summary(operation.map)
 
-        def make() -> bytes:
-            project = context.Context(summary)
-            return documents.processDescriptions(map(project.inProject, descriptions))
+        def make() -> Iterator[bytes]:
+            descriptions: Iterable[ProcessDescription] = processes.values()
+            if summary is not None:
+                project = context.Context(summary)
+                descriptions = map(project.inProject, descriptions)
+            return documents.processDescriptionParts(descriptions)
 
-        # Many processes times many layers.
-        return await inThread(self._reactor, make) if operation.all else make()
+        if not operation.all:
+            return Response(b"".join(make()), XML, headers={"Vary": self._vary()})
+        return await self._documents.respond(
+            request, XML, ("all", view.number, summary), make, self._vary()
+        )
+
+    def _vary(self, *further: str) -> str:
+        """The headers that an answer depends on."""
+        return ", ".join(filter(None, (*further, self._exposure.vary)))
 
     # Jobs
 

@@ -7,7 +7,8 @@ Common excepted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from urllib.parse import quote
 
 import attrs
@@ -52,13 +53,33 @@ def processDescriptions(
         L{processDescription} fits.
     @raise OWSError: no process is left.
     """
+    return b"".join(processDescriptionParts(descriptions, language, render))
+
+
+def processDescriptionParts(
+    descriptions: Iterable[ProcessDescription],
+    language: str = "en",
+    render: Callable[[ProcessDescription], Markup] | None = None,
+) -> Iterator[bytes]:
+    """
+    The same document in parts: that of a whole toolbox has megabytes.
+
+    @raise OWSError: at once, no process is left.
+    """
     make = processDescription if render is None else render
-    rendered = [make(process) for process in descriptions if process.outputs]
-    if not rendered:
+    described = (process for process in descriptions if process.outputs)
+    first = next(described, None)
+    if first is None:
         raise failure("a process without outputs can't be described")
-    return document(
-        "wps:ProcessDescriptions", *rendered, attributes=responseBase(language)
+    place = Markup("<?here?>")
+    whole = document(
+        "wps:ProcessDescriptions", place, attributes=responseBase(language)
     )
+    before, after = whole.split(place.encode())
+    yield before
+    for process in chain((first,), described):
+        yield make(process).encode()
+    yield after
 
 
 def processDescription(

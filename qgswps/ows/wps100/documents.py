@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from qgswps.ows.wps100.capabilities import capabilities
-from qgswps.ows.wps100.describe import processDescription, processDescriptions
+from qgswps.ows.wps100.describe import (
+    processDescription,
+    processDescriptionParts,
+    processDescriptions,
+)
 from qgswps.ows.wps100.exceptions import exceptionReport
 from qgswps.ows.wps100.response import corners, embedded, executeResponse
 
@@ -14,5 +18,6 @@ __all__ = [
     "exceptionReport",
     "executeResponse",
     "processDescription",
+    "processDescriptionParts",
     "processDescriptions",
 ]
