@@ -92,16 +92,18 @@ class Client:
     def __init__(self, port: int) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, 120)
 
-    def get(self, path: str) -> bytes:
+    def get(self, path: str, **headers: str) -> bytes:
         """GET; fails loudly when the answer is no success."""
-        return self._send("GET", path, None)
+        return self._send("GET", path, None, headers)
 
     def post(self, path: str, body: bytes) -> bytes:
         """POST of XML."""
-        return self._send("POST", path, body)
+        return self._send("POST", path, body, {})
 
-    def _send(self, method: str, path: str, body: bytes | None) -> bytes:
-        self._connection.request(method, path, body)
+    def _send(
+        self, method: str, path: str, body: bytes | None, headers: dict[str, str]
+    ) -> bytes:
+        self._connection.request(method, path, body, headers)
         response = self._connection.getresponse()
         data = response.read()
         if response.status != 200 or b"ExceptionReport" in data:
@@ -220,7 +222,9 @@ def server(*options: str) -> Iterator[live.LiveServer]:
     """A server with the benchmark's scripts."""
     folder = os.path.join(HERE, "algorithms")
     with live.liveServer(
-        *options, QGSWPS_PROCESSING_PROVIDERS_MODULE_PATH=folder
+        *options,
+        QGSWPS_PROCESSING_ACCESSPOLICY="none",
+        QGSWPS_PROCESSING_PROVIDERS_MODULE_PATH=folder,
     ) as running:
         yield running
 
@@ -240,6 +244,14 @@ def run(count: int) -> tuple[list[Row], dict[str, float]]:
         def capabilities(client: Client) -> bytes:
             return client.get(wps(request="GetCapabilities"))
 
+        everything = wps(request="DescribeProcess", identifier="all")
+
+        def describeAll(client: Client) -> bytes:
+            return client.get(everything)
+
+        def packed(client: Client) -> bytes:
+            return client.get(everything, **{"Accept-Encoding": "gzip"})
+
         for action in (trivial, buffer, capabilities):
             measure("warm-up", port, action, 10)
         idle = resident(running.process.pid)
@@ -249,6 +261,9 @@ def run(count: int) -> tuple[list[Row], dict[str, float]]:
             measure("buffer of 100 points", port, buffer, count, 1, "p50 ≤ 45"),
             measure("buffer, 8 clients", port, buffer, 2 * count, 8, "≥ 40/s"),
             measure("GetCapabilities", port, capabilities, 5 * count, 1, "p50 ≤ 3"),
+            measure("DescribeProcess of all, first", port, describeAll, 1),
+            measure("DescribeProcess of all", port, describeAll, count, 1, "p50 ≤ 20"),
+            measure("the same with gzip", port, packed, count, 1, "p50 ≤ 20"),
             plain(running.workdir, count),
         ]
         memory = {

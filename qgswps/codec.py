@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable
 from typing import Any, TypeVar, get_args
 
+import attrs
 import cattrs
 
 from qgswps import model
@@ -63,7 +64,10 @@ def write(path: str, value: Any, mode: int = 0o666) -> None:
 
     @param mode: who may read it, as far as the umask allows.
     """
-    data = dumps(value)
+    _replace(path, dumps(value), mode)
+
+
+def _replace(path: str, data: bytes, mode: int) -> None:
     scratch = f"{path}.{os.getpid()}.new"
     try:
         descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
@@ -80,3 +84,45 @@ def read(path: str, cls: type[T]) -> T:
     """Read a value that L{write} wrote."""
     with open(path, "rb") as file:
         return loads(cls, file.read())
+
+
+# The catalogue: hundreds of descriptions that say much the same
+
+
+def writeCatalogue(path: str, catalogue: model.Catalogue) -> None:
+    """
+    Write a catalogue, as L{write} does: a line for what is omitted, and one
+    for each process.
+    """
+    first = model.Catalogue((), catalogue.omitted)
+    _replace(path, b"\n".join(map(dumps, (first, *catalogue.processes))), 0o666)
+
+
+def readCatalogue(path: str) -> model.Catalogue:
+    """
+    Read a catalogue that L{writeCatalogue} wrote.
+
+    It is read line by line, and parts that are equal are one: all of it at
+    once would take ten times the memory.
+    """
+    known: dict[Any, Any] = {}
+    with open(path, "rb") as file:
+        first = loads(model.Catalogue, file.readline())
+        processes = tuple(
+            _shared(loads(model.ProcessDescription, line), known) for line in file
+        )
+    return model.Catalogue(processes, first.omitted)
+
+
+def _shared(value: Any, known: dict[Any, Any]) -> Any:
+    """A value, or the one that is known and equal; likewise all of its parts."""
+    if isinstance(value, tuple):
+        value = tuple(_shared(each, known) for each in value)
+    elif attrs.has(type(value)):
+        parts = attrs.asdict(value, recurse=False)
+        value = type(value)(
+            **{name: _shared(part, known) for name, part in parts.items()}
+        )
+    elif not isinstance(value, str):
+        return value  # 1 and True are equal
+    return known.setdefault((type(value), value), value)

@@ -123,7 +123,7 @@ def _catalogue(settings: Settings) -> Catalogue:
             raise _failed(why, expired.output) from None
         if done.returncode:
             raise _failed(f"QGIS ended with status {done.returncode}", done.stdout)
-        return codec.read(told.catalogue, Catalogue)
+        return codec.readCatalogue(told.catalogue)
 
 
 def _failed(why: str, output: bytes | None) -> SystemExit:

@@ -13,6 +13,7 @@ from qgswps.errors import Fault
 from qgswps.model import (
     BoundingBoxType,
     BoundingBoxValue,
+    Catalogue,
     ComplexType,
     ComplexValue,
     ExecuteRequest,
@@ -23,6 +24,7 @@ from qgswps.model import (
     LayerType,
     LiteralType,
     LiteralValue,
+    Omission,
     OutputDescription,
     OutputRequest,
     ProcessDescription,
@@ -156,3 +158,28 @@ class CodecTests(SynchronousTestCase):
         self.assertRaises(OSError, codec.write, taken, REQUEST)
         self.assertEqual(codec.read(path, ExecuteRequest), REQUEST)
         self.assertEqual(sorted(os.listdir(folder)), ["taken", "task.json"])
+
+
+class CatalogueTests(SynchronousTestCase):
+    """L{codec.writeCatalogue} and L{codec.readCatalogue}"""
+
+    def test_roundTrip(self) -> None:
+        """What is written is read, and what is equal in it is one."""
+        text = LiteralType(allowed=("a", "b"))
+        processes = tuple(
+            ProcessDescription(
+                f"test:{n}",
+                f"Über\n{n}",
+                inputs=(InputDescription("TEXT", "Text", text, minOccurs=n),),
+            )
+            for n in range(2)
+        )
+        catalogue = Catalogue(processes, (Omission("x", "it is\nbroken"),))
+        path = self.mktemp()
+        codec.writeCatalogue(path, catalogue)
+        read = codec.readCatalogue(path)
+        self.assertEqual(read, catalogue)
+        first, second = (process.inputs[0] for process in read.processes)
+        self.assertIs(first.data, second.data)
+        # What is equal to Python is not the same number or word here.
+        self.assertEqual([first.minOccurs, second.minOccurs], [0, 1])

@@ -168,7 +168,7 @@ class ListingTests(SynchronousTestCase):
             Omission("a:gone", "broken"),
         )
         path = self.folder / "qgswps" / "catalogue.json"
-        codec.write(str(path), Catalogue(processes, omitted))
+        codec.writeCatalogue(str(path), Catalogue(processes, omitted))
 
     def test_processes(self) -> None:
         """One line each, in order."""

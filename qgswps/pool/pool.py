@@ -200,7 +200,7 @@ class ProcessPool(Service):
         log.debug("fork server {pid} spawned", pid=server.pid)
 
     def _load(self, version: str, path: str) -> Deferred[tuple[str, Catalogue]]:
-        reading = inThread(self._reactor, codec.read, path, Catalogue)
+        reading = inThread(self._reactor, codec.readCatalogue, path)
         return reading.addCallback(lambda catalogue: (version, catalogue))
 
     def _swap(self, loaded: tuple[str, Catalogue], server: ForkServer) -> None:

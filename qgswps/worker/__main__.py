@@ -54,7 +54,7 @@ def _catalogue(settings: WorkerSettings) -> NoReturn:
     # It needs QGIS's own plugins, which only a started QGIS can import.
     from qgswps.worker import catalogue
 
-    codec.write(settings.catalogue, catalogue.build(settings))
+    codec.writeCatalogue(settings.catalogue, catalogue.build(settings))
     # QGIS's own end may crash.
     os._exit(0)
 

@@ -161,7 +161,7 @@ def serve(connection: socket.socket, settings: WorkerSettings) -> None:
     from qgswps.worker import catalogue, child  # noqa: F401
 
     published = catalogue.build(settings)
-    codec.write(settings.catalogue, published)
+    codec.writeCatalogue(settings.catalogue, published)
     for omission in published.omitted:
         protocol.log("info", f"not published: {omission.name}: {omission.reason}")
     qgisapp.warmUp()

@@ -111,7 +111,9 @@ class PoolTestCase(SynchronousTestCase):
 
     def getReady(self, *processes: ProcessDescription) -> ForkServerPeer:
         """The last fork server is ready."""
-        codec.write(self.settings.catalogue, Catalogue(processes or (PROCESS,)))
+        codec.writeCatalogue(
+            self.settings.catalogue, Catalogue(processes or (PROCESS,))
+        )
         self.link = self.reactor.links[-1]
         peer: ForkServerPeer = self.link.attach(ForkServerPeer())
         peer.ready(self.settings.catalogue)
