@@ -233,6 +233,7 @@ def workerSettings(settings: Settings, profile: str) -> WorkerSettings:
         authConfigs=settings.processing.authConfigs,
         vectorFormats=settings.processing.vectorFormats,
         rasterFormats=settings.processing.rasterFormats,
+        echo=settings.processing.echo,
     )
 
 

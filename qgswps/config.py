@@ -551,6 +551,13 @@ class Processing:
         "Further formats that raster results can be had in, such as JPEG, AAIGrid,"
         " HFA.",
     )
+    echo: bool = key(
+        BOOLEAN,
+        False,
+        "Publish the process echo, which gives back a text, a number, data and a"
+        " bounding box, after a pause if one is asked for. It is for trying out"
+        " clients, and each pause holds a process.",
+    )
 
 
 @attrs.frozen

@@ -601,6 +601,7 @@ class WorkerSettings:
         clients may use.
     @ivar vectorFormats: GDAL's names of further formats for vector results.
     @ivar rasterFormats: likewise for raster results.
+    @ivar echo: whether to publish the process C{echo}.
     """
 
     catalogue: str
@@ -613,3 +614,4 @@ class WorkerSettings:
     authConfigs: tuple[str, ...] = ()
     vectorFormats: tuple[str, ...] = ()
     rasterFormats: tuple[str, ...] = ()
+    echo: bool = False

@@ -70,6 +70,7 @@ def environmentOf(**variables: str) -> dict[str, str]:
         "PYTHONPATH": ROOT,
         "QGSWPS_CACHE_ROOTDIR": PROJECTS,
         "QGSWPS_PROCESSING_PROVIDERS_MODULE_PATH": ALGORITHMS,
+        "QGSWPS_PROCESSING_ECHO": "yes",
         **variables,
     }
 

@@ -564,13 +564,13 @@ def _output(item: OutputRequest, described: OutputDescription) -> OutputRequest:
             default = data.formats[0].mimeType if data.formats else ""
             form = attrs.evolve(form, mimeType=default)
         return attrs.evolve(item, format=_described(form, data.formats))
-    if isinstance(data, LiteralType) and item.uom and data.uoms:
-        known = {name.lower(): name for name in data.uoms}
-        if item.uom.strip().lower() not in known:
-            raise _Unfit(f"has one of the units {_list(data.uoms)}, not {item.uom!r}")
-        item = attrs.evolve(item, uom=known[item.uom.strip().lower()])
-    # Only complex data can be stored or has a format (WPS 1.0.0, table 50).
-    return attrs.evolve(item, asReference=False, format=None)
+    if isinstance(data, LiteralType) and item.uom:
+        if not data.uoms:
+            raise _Unfit(f"has no unit, and can't be had in {_short(item.uom)}")
+        return attrs.evolve(item, uom=_uom(item.uom, data))
+    # Only complex data can be referenced or has a format (WPS 1.0.0, table 50):
+    # that is ignored, but a part of what the lineage repeats.
+    return item
 
 
 # Texts

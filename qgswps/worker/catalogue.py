@@ -15,7 +15,16 @@ from qgswps.model import (
     ProcessDescription,
     WorkerSettings,
 )
-from qgswps.worker import compat, formats, models, outputs, parameters, plugins, scripts
+from qgswps.worker import (
+    compat,
+    echo,
+    formats,
+    models,
+    outputs,
+    parameters,
+    plugins,
+    scripts,
+)
 from qgswps.worker.parameters import Unpublished
 
 _FLAGS = (
@@ -56,6 +65,8 @@ def build(settings: WorkerSettings) -> Catalogue:
                 omitted.append(
                     Omission(algorithm.id(), f"{type(error).__name__}: {error}")
                 )
+    if settings.echo:
+        processes.append(echo.DESCRIPTION)
     processes.sort(key=lambda process: process.identifier)
     return Catalogue(tuple(processes), tuple(omitted))
 

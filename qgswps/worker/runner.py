@@ -21,6 +21,7 @@ from qgswps.errors import Fault, OWSError, failure, missing
 from qgswps.model import InputValue, LayerValue, Result, Task
 from qgswps.worker import (
     commandline,
+    echo,
     lazyproject,
     needs,
     outputs,
@@ -88,6 +89,8 @@ def _said(text: str, feedback: Feedback) -> str:
 def _run(directory: str, feedback: Feedback) -> Result:
     task = codec.read(os.path.join(directory, TASK), Task)
     request = task.request
+    if request.processId == echo.DESCRIPTION.identifier:
+        return echo.run(directory, request, feedback)
     algorithm = QgsApplication.processingRegistry().createAlgorithmById(
         request.processId
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from qgswps.errors import OWSError
@@ -673,6 +674,7 @@ class OutputTests(SynchronousTestCase):
             OutputDescription("B", "B", BoundingBoxType(("EPSG:4326",))),
             OutputDescription("F", "F", ComplexType((TIFF,))),
             OutputDescription("M", "M", LayerType((), (GEOJSON, WFS))),
+            OutputDescription("S", "S", LiteralType()),
         ),
     )
 
@@ -703,14 +705,13 @@ class OutputTests(SynchronousTestCase):
         self.refused("F", OutputRequest("F", Format("image/png")))
 
     def test_literals(self) -> None:
-        """Of a literal only the unit can be asked for."""
-        asked = OutputRequest("N", Format("text/plain"), "FT", True, "T", "A")
-        self.assertEqual(
-            self.bind(asked), (OutputRequest("N", None, "ft", False, "T", "A"),)
-        )
+        """A unit is one of those described; what else is asked for is kept."""
+        asked = OutputRequest("N", Format("text/plain"), "Feet", True, "T", "A")
+        self.assertEqual(self.bind(asked), (attrs.evolve(asked, uom="ft"),))
         self.refused("N", OutputRequest("N", uom="miles"))
-        (box,) = self.bind(OutputRequest("B", asReference=True))
-        self.assertFalse(box.asReference)
+        self.refused("S", OutputRequest("S", uom="m"))
+        box = OutputRequest("B", asReference=True)
+        self.assertEqual(self.bind(box), (box,))
 
     def test_which(self) -> None:
         """None named means all; unknown or repeated ones are refused."""

@@ -26,6 +26,7 @@ _OWS = "{http://www.opengis.net/ows/1.1}"
 ENVIRONMENT = {
     "QGSWPS_PROCESSING_ACCESSPOLICY": "none",
     "QGSWPS_PROCESSING_PROVIDERS_MODULE_PATH": "",
+    "QGSWPS_PROCESSING_ECHO": "no",
 }
 
 

@@ -65,6 +65,7 @@ def started() -> Started:
     begin = time.monotonic()
     server = live.LiveServer(
         QGSWPS_PROCESSING_PROVIDERS_MODULE_PATH=f"{EXAMPLES},{folder}",
+        QGSWPS_PROCESSING_ECHO="no",
         # As it is with users that are there for a service only.
         HOME=NO_HOME,
     )
