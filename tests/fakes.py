@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import http.client
 import inspect
@@ -62,6 +63,7 @@ from qgswps.pool.commands import (
     SummarizeProject,
 )
 from qgswps.pool.exits import Exit
+from tests import schemas
 
 T = TypeVar("T")
 
@@ -623,7 +625,8 @@ class Exchange:
     One request over a connection of its own, without a socket.
 
     @ivar closed: whether the server has closed the connection.
-    @ivar finished: Deferred of the response when all of it was sent.
+    @ivar finished: Deferred of the response when all of it was sent; fails if
+        that is a document of WPS and not valid.
     """
 
     def __init__(
@@ -655,11 +658,26 @@ class Exchange:
         self.closed = True
         if not self.sent:
             return
+        try:
+            self._check(self._response())
+        except AssertionError:
+            self.finished.errback(Failure())
+        else:
+            self.finished.callback(self._response())
+
+    @staticmethod
+    def _check(response: http.client.HTTPResponse) -> None:
+        headers = {name.lower(): value for name, value in response.getheaders()}
+        # What was broken off on purpose is no document.
+        with contextlib.suppress(http.client.IncompleteRead):
+            schemas.check(headers, response.read())
+
+    def _response(self) -> http.client.HTTPResponse:
         received = io.BytesIO(self._transport.value())
         received.makefile = lambda mode: received  # type: ignore[attr-defined]
         response = http.client.HTTPResponse(received, method=self._method)  # type: ignore[arg-type]
         response.begin()
-        self.finished.callback(response)
+        return response
 
     @property
     def sent(self) -> bytes:

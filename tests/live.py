@@ -24,6 +24,8 @@ from urllib.parse import quote, urlencode
 
 import attrs
 
+from tests import schemas
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
 ALGORITHMS = os.path.join(HERE, "data")
@@ -199,7 +201,7 @@ class LiveServer:
         headers: dict[str, str] | None = None,
     ) -> Answer:
         """
-        Send a request.
+        Send a request, and see that an XML answer of the service is valid.
 
         @param path: without the leading C{/}, with a query.
         """
@@ -209,9 +211,12 @@ class LiveServer:
             connection.request(method, f"/{path}", data, headers or {})
             response = connection.getresponse()
             received = {name.lower(): value for name, value in response.getheaders()}
-            return Answer(response.status, received, response.read())
+            answer = Answer(response.status, received, response.read())
         finally:
             connection.close()
+        if path.partition("?")[0].strip("/") in ("", "ows"):
+            schemas.check(answer.headers, answer.body)
+        return answer
 
     def get(self, path: str) -> Answer:
         """GET a path, or a URL of this server."""

@@ -10,10 +10,14 @@ that exist to be skipped then.  Where C{CI} is C{true} they have to be there.
 from __future__ import annotations
 
 import functools
+import gzip
 import importlib.util
 import os
 import unittest
+from collections.abc import Mapping
 from typing import Any
+
+from lxml import etree
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -54,6 +58,57 @@ def errors(body: bytes, root: str) -> list[str]:
     validator = _validator(os.path.join(folder(), "validate.py"))
     found: list[str] = validator.wps_errors("1.0.0", body, root=root)
     return found
+
+
+#: The namespaces of our documents, and the elements that these begin with.
+_NAMESPACES = (b"http://www.opengis.net/wps/1.0.0", b"http://www.opengis.net/ows/1.1")
+_ROOTS = (
+    "Capabilities",
+    "ProcessDescriptions",
+    "ExecuteResponse",
+    "ExceptionReport",
+)
+
+
+@functools.lru_cache(maxsize=16)
+def _problems(body: bytes) -> tuple[str, ...]:
+    """The ways in which an XML document of ours is wrong; none of others'."""
+    if not any(namespace in body[:1000] for namespace in _NAMESPACES):
+        return ()
+    try:
+        name = etree.QName(etree.fromstring(body))
+    except etree.XMLSyntaxError as error:
+        return (f"not well-formed: {error}",)
+    if (name.namespace or "").encode() not in _NAMESPACES:
+        return ()
+    if not body.startswith(b"<?xml "):
+        return ("something stands before the XML declaration",)
+    if name.localname not in _ROOTS:
+        return (f"{name.localname} is no document",)
+    absent = missing()
+    if absent is None:
+        return tuple(errors(body, name.localname))
+    return (absent,) if demanded() else ()
+
+
+def check(headers: Mapping[str, str], body: bytes) -> None:
+    """
+    See whether a response is right, if it is a document of WPS 1.0.0; what
+    tests send requests with calls it for each response.
+
+    @param headers: those of the response, their names in lower case.
+    @raise AssertionError: it is not.
+    """
+    contentType = headers.get("content-type", "")
+    if not body or contentType.partition(";")[0].strip() != "text/xml":
+        return
+    if headers.get("content-encoding") == "gzip":
+        body = gzip.decompress(body)
+    problems = list(_problems(body))
+    if _NAMESPACES[0] in body[:1000] and contentType != "text/xml":
+        problems.append(f"the content type is {contentType}, expected text/xml")
+    if problems:
+        raise AssertionError(f"{problems}\n{body[:5000].decode(errors='replace')}")
 
 
 def assertValid(test: unittest.TestCase, body: bytes, root: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from qgswps.errors import invalid
@@ -48,6 +50,37 @@ class SchemasTests(SynchronousTestCase):
             b"<nonsense/>",
             "Capabilities",
         )
+
+    def test_check(self) -> None:
+        """A response is looked at if it is XML, and a document of ours."""
+        report = exceptionReport(invalid("a", "b"))
+        other = b'<?xml version="1.0"?><WMS_Capabilities/>'
+        for kind, body in (
+            ("text/xml", report),
+            ("text/xml", b""),
+            ("text/xml", other),
+            ("text/xml", b"x"),
+            ("text/plain", b"<ows:x xmlns:ows='http://www.opengis.net/ows/1.1'"),
+        ):
+            schemas.check({"content-type": kind}, body)
+        packed = {"content-type": "text/xml", "content-encoding": "gzip"}
+        schemas.check(packed, gzip.compress(report))
+        response = (
+            b'<?xml version="1.0"?>'
+            b'<wps:ExecuteResponse xmlns:wps="http://www.opengis.net/wps/1.0.0"/>'
+        )
+        for kind, body, text in (
+            ("text/xml", report[:-5], "not well-formed"),
+            ("text/xml", b" \n" + report.partition(b"\n")[2], "before the XML"),
+            ("text/xml", report.replace(b"ExceptionReport", b"Title"), "no document"),
+            ("text/xml; charset=utf-8", response, "content type"),
+        ):
+            headers = {"content-type": kind}
+            error = self.assertRaises(AssertionError, schemas.check, headers, body)
+            self.assertIn(text, str(error))
+        if schemas.missing() is None:
+            headers = {"content-type": "text/xml"}
+            self.assertRaises(AssertionError, schemas.check, headers, response)
 
     def test_invalid(self) -> None:
         """A document that is not valid fails the test."""
