@@ -287,10 +287,14 @@ def _executeXML(root: etree._Element, parameters: Parameters) -> ExecuteRequest:
         if localName(part) == "RawDataOutput":
             raw = True
             outputs.append(_outputXML(part))
-        elif localName(part) == "ResponseDocument":
-            name = "storeExecuteResponse"
-            asynchronous = _boolean(name, attribute(part, name))
-            status = _boolean("status", attribute(part, "status"))
+        elif localName(part) != "ResponseDocument":
+            continue
+        # Raw data has no place for these two, but to ignore them would keep
+        # the client waiting for what it does not expect.
+        name = "storeExecuteResponse"
+        asynchronous |= _boolean(name, attribute(part, name))
+        status |= _boolean("status", attribute(part, "status"))
+        if not raw:
             lineage = _boolean("lineage", attribute(part, "lineage"))
             timeout = _seconds("TIMEOUT", attribute(part, "timeout")) or timeout
             expire = _seconds("EXPIRE", attribute(part, "expire")) or expire

@@ -368,6 +368,13 @@ class XMLTests(RequestTestCase):
         both = one.format("O") + one.format("P")
         request = post(f"<wps:ResponseForm>{both}</wps:ResponseForm>")
         self.assertEqual((request.raw, request.outputs), (True, tuple(outputs)))
+        # What the schema has no place for is not passed over, it can't be done.
+        for name in ("storeExecuteResponse", "status"):
+            wrong = one.format("O").replace(" mimeType", f' {name}="true" mimeType')
+            error = self.assertRaises(
+                OWSError, post, f"<wps:ResponseForm>{wrong}</wps:ResponseForm>"
+            )
+            self.assertEqual(error.faults[0].locator, name)
 
     def test_harmless(self) -> None:
         """What breaks the schema without harm is read."""
