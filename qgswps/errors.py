@@ -81,9 +81,9 @@ def invalid(locator: str, text: str, status: int | None = None) -> OWSError:
     return OWSError(Fault("InvalidParameterValue", text, locator), status)
 
 
-def unsupported(locator: str, text: str) -> OWSError:
+def unsupported(locator: str, text: str, status: int | None = None) -> OWSError:
     """An operation that this server does not have."""
-    return OWSError(Fault("OperationNotSupported", text, locator))
+    return OWSError(Fault("OperationNotSupported", text, locator), status)
 
 
 def busy(text: str, retryAfter: int = 10) -> OWSError:

@@ -25,6 +25,10 @@ SERVICES: Mapping[str, str] = {
     "application/x-ogc-wmts": "WMTS",
 }
 
+#: The identifier of the one process that is no algorithm of QGIS, whose
+#: identifiers have the name of a provider and a colon.
+ECHO = "echo"
+
 # Descriptions
 
 

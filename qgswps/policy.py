@@ -19,7 +19,7 @@ import attrs
 import yaml
 
 from qgswps.config import Settings
-from qgswps.model import InputDescription, Omission, ProcessDescription
+from qgswps.model import ECHO, InputDescription, Omission, ProcessDescription
 
 #: What the configuration may say in place of a path.
 DEFAULT = "default"
@@ -378,7 +378,8 @@ class _Reader:
             raise self._problem(
                 node, f"expected a pattern or PATTERN/INPUT, not {pattern!r}"
             )
-        if ":" not in process and not _WILDCARDS.search(process):
+        isName = ":" in process or process == ECHO
+        if not isName and not _WILDCARDS.search(process):
             expected = f"expected PROVIDER:ALGORITHM, perhaps with *, not {process!r}"
             raise self._problem(node, f"{expected}, which can't match anything")
         return Entry(allows, process, name if slash else None, reason, place)

@@ -10,7 +10,7 @@ import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from qgswps.config import ConfigurationError, Processing, Settings
-from qgswps.model import InputDescription, LiteralType, ProcessDescription
+from qgswps.model import ECHO, InputDescription, LiteralType, ProcessDescription
 from qgswps.policy import (
     DEFAULT,
     NONE,
@@ -218,6 +218,12 @@ rules:
             },
         )
         self.assertEqual(list(Policy().omissions(ALL)), [])
+
+    def test_withoutProvider(self) -> None:
+        """The one process that has none can be named."""
+        policy = self.policy("deny: [echo]")
+        processes = {ECHO: process(ECHO)}
+        self.assertEqual(policy.exposed(processes, policy.applying(Caller())), {})
 
 
 ALL_NAMES = "translate warp buffer download"

@@ -21,6 +21,7 @@ from qgis.core import (
 from qgswps import units
 from qgswps.errors import failure, invalid
 from qgswps.model import (
+    ECHO,
     BoundingBoxType,
     BoundingBoxValue,
     ComplexType,
@@ -61,9 +62,8 @@ _BOX = BoundingBoxType(("EPSG:4326", "EPSG:3857"))
 #: Seconds between two looks at whether the run is to end.
 _STEP = 0.02
 
-#: No algorithm has an identifier like this, without the name of a provider.
 DESCRIPTION = ProcessDescription(
-    "echo",
+    ECHO,
     "Echo",
     abstract=(
         "Gives back each input that it is given, as the output of the same name."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from typing import Any
@@ -24,6 +25,23 @@ def fileName(text: str, default: str) -> str:
     name = _UNSAFE.sub("_", text.replace("\\", "/").rsplit("/", 1)[-1]).strip(" .")
     # File systems allow 255 bytes.
     return name.encode()[:120].decode(errors="ignore") or default
+
+
+_DECLARATION = re.compile(
+    r"""\s*<\?xml\s[^>]*?encoding\s*=\s*["']([A-Za-z][A-Za-z0-9._-]*)["']"""
+)
+
+
+def encoded(text: str) -> bytes:
+    """
+    A text as the content of a file: XML in the encoding that it says it is
+    in, since what reads the file believes that.
+    """
+    declared = _DECLARATION.match(text)
+    if declared is not None:
+        with contextlib.suppress(LookupError, UnicodeError):
+            return text.encode(declared.group(1), "xmlcharrefreplace")
+    return text.encode("utf-8", "surrogateescape")
 
 
 @attrs.define

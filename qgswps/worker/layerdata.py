@@ -18,7 +18,7 @@ from typing import Any
 from qgswps.errors import OWSError, invalid
 from qgswps.model import ComplexValue, FileValue, Format
 from qgswps.worker import archives, formats
-from qgswps.worker.job import INPUTS, Job, fileName
+from qgswps.worker.job import INPUTS, Job, encoded, fileName
 from qgswps.worker.readers import HEAD, READERS, Reader
 
 _VECTORS = {"vector", "point", "line", "polygon", "nogeometry"}
@@ -121,7 +121,7 @@ def decode(identifier: str, given: ComplexValue) -> bytes:
             return base64.b64decode("".join(text.split()), validate=True)
         except (binascii.Error, ValueError):
             raise invalid(identifier, f"{identifier} is not valid base64") from None
-    return text.encode("utf-8", "surrogateescape")
+    return encoded(text)
 
 
 def _looksBinary(given: ComplexValue) -> bool:

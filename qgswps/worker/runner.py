@@ -18,7 +18,7 @@ from qgis.core import (
 
 from qgswps import codec
 from qgswps.errors import Fault, OWSError, failure, missing
-from qgswps.model import InputValue, LayerValue, Result, Task
+from qgswps.model import ECHO, InputValue, LayerValue, Result, Task
 from qgswps.worker import (
     commandline,
     echo,
@@ -89,7 +89,7 @@ def _said(text: str, feedback: Feedback) -> str:
 def _run(directory: str, feedback: Feedback) -> Result:
     task = codec.read(os.path.join(directory, TASK), Task)
     request = task.request
-    if request.processId == echo.DESCRIPTION.identifier:
+    if request.processId == ECHO:
         return echo.run(directory, request, feedback)
     algorithm = QgsApplication.processingRegistry().createAlgorithmById(
         request.processId

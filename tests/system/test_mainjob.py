@@ -420,7 +420,7 @@ class ServiceTests(unittest.TestCase):
             ("request=GetCapabilities", 400, missing, "service"),
             ("service=CSW&request=GetCapabilities", 400, invalid, "service"),
             ("service=WPS", 400, missing, "request"),
-            ("service=WPS&request=Fly", 501, "OperationNotSupported", "Fly"),
+            ("service=WPS&request=Fly", 400, "OperationNotSupported", "Fly"),
             *(
                 (f"service=WPS&version=1.0.0&{query}", status, code, locator)
                 for query, status, code, locator in (

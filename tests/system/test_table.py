@@ -354,13 +354,13 @@ class TableTests(unittest.TestCase):
         stored = self.response(self.server.get(location))
         if cell.isStored:
 
-            def ended() -> etree._Element | None:
+            def ended() -> list[etree._Element]:
                 latest = self.response(self.server.get(location))
                 waits = latest.find(f"{WPS}Status/{WPS}ProcessAccepted")
                 runs = latest.find(f"{WPS}Status/{WPS}ProcessStarted")
-                return latest if waits is None and runs is None else None
+                return [latest] if waits is None and runs is None else []
 
-            document = self.server.waitUntil(ended, "it does not end")
+            [document] = self.server.waitUntil(ended, "it does not end")
         else:
             self.assertEqual(*map(self.outputsOf, (document, stored)))
         succeeded = document.findtext(f"{WPS}Status/{WPS}ProcessSucceeded")

@@ -138,7 +138,7 @@ def parseKVP(parameters: Parameters) -> Operation:
         _negotiate(parameters.parts("acceptversions"))
         return GetCapabilities()
     if name not in ("describeprocess", "execute"):
-        raise unsupported(operation, f"there is no operation {operation!r}")
+        raise unsupported(operation, f"there is no operation {operation!r}", 400)
     _checkVersion(parameters.get("version"))
     if name == "describeprocess":
         identifiers = parameters.parts("identifier")
@@ -256,7 +256,7 @@ def parseXML(body: bytes, parameters: Parameters) -> Operation:
         )
         return GetCapabilities()
     if name not in ("DescribeProcess", "Execute"):
-        raise unsupported(name, f"there is no operation {name!r}")
+        raise unsupported(name, f"there is no operation {name!r}", 400)
     _checkVersion(attribute(root, "version"))
     if name == "DescribeProcess":
         identifiers = [textOf(item) for item in children(root, "Identifier")]

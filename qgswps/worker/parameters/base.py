@@ -30,7 +30,7 @@ from qgswps.model import (
     Metadata,
 )
 from qgswps.worker import compat, expressions
-from qgswps.worker.job import Job
+from qgswps.worker.job import Job, encoded
 
 #: WPS 1.0.0 has no way to say "any number".
 MANY = 1000
@@ -271,6 +271,10 @@ def checkExpression(param: QgsProcessingParameterDefinition, source: str) -> Non
         raise unexpected(param, repr(source), f"an expression without {refused}")
 
 
+def _isBase64(given: ComplexValue) -> bool:
+    return (given.format.encoding or "").lower() == "base64"
+
+
 def content(
     param: QgsProcessingParameterDefinition, given: InputValue, job: Job
 ) -> bytes:
@@ -282,13 +286,13 @@ def content(
                 raise unexpected(param, "without data", "some")
             with open(path, "rb") as file:
                 return file.read()
-        case ComplexValue() if (given.format.encoding or "").lower() == "base64":
+        case ComplexValue() if _isBase64(given):
             try:
                 return base64.b64decode("".join(given.data.split()), validate=True)
             except (binascii.Error, ValueError):
                 raise unexpected(param, "not valid base64", "that") from None
         case ComplexValue():
-            return given.data.encode("utf-8", "surrogateescape")
+            return encoded(given.data)
         case LiteralValue():
             return given.value.encode("utf-8", "surrogateescape")
     raise unexpected(param, "of another kind", "data")
@@ -298,6 +302,8 @@ def written(
     param: QgsProcessingParameterDefinition, given: InputValue, job: Job
 ) -> str:
     """The text of data that is one, without blanks around it."""
+    if isinstance(given, ComplexValue) and not _isBase64(given):
+        return given.data.strip()
     try:
         return content(param, given, job).decode("utf-8-sig").strip()
     except UnicodeDecodeError:

@@ -158,7 +158,7 @@ class KVPTests(RequestTestCase):
     def test_statuses(self) -> None:
         """What is wrong is a client's fault, what is not done the server's."""
         self.refused(MISSING, "request", kvp, "", status=400)
-        self.refused(UNSUPPORTED, "X", kvp, "service=WPS&request=X", status=501)
+        self.refused(UNSUPPORTED, "X", kvp, "service=WPS&request=X", status=400)
 
     def test_execute(self) -> None:
         """All of an Execute."""

@@ -198,6 +198,21 @@ class RunTests(JobCase):
                 self.assertAlmostEqual(x, point.x())
                 self.assertAlmostEqual(y, point.y())
 
+    def test_declaredEncoding(self) -> None:
+        """XML that came as a text is read though it says that it was Latin-1."""
+        result = self.run_(
+            "native:centroids",
+            literal("INPUT", "cities"),
+            outputs=(OutputRequest("OUTPUT", GML),),
+            project=WORLD,
+        )
+        _, _, text = self.file(result).read_text().partition("?>")
+        self.assertIn("Zürich", text)
+        declared = '<?xml version="1.0" encoding="ISO-8859-1"?>' + text
+        again = self.run_("native:centroids", data("INPUT", declared, GML.mimeType))
+        names = [each["properties"]["name"] for each in features(self.file(again))]
+        self.assertIn("Zürich", names)
+
     def test_geoJsonIsInWgs84(self) -> None:
         """Plain GeoJSON is transformed, the other has the layer's own CRS."""
         expected = inQgis(
