@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from http.client import HTTPResponse
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlencode, urlsplit
 
 import attrs
@@ -391,6 +391,59 @@ class ExecuteTests(OWSTestCase):
         self.assertIsNotNone(self.ask(path).getheader("Retry-After"))
         for exchange in waiting:
             exchange.disconnect()
+
+
+class PublicTests(OWSTestCase):
+    """The URLs in documents, of a server behind a proxy."""
+
+    behindProxy = True
+    headers: ClassVar[dict[str, str]] = {
+        "X_Forwarded_Proto": "https",
+        "X_Forwarded_Host": "wps.example",
+    }
+    expected = "https://wps.example/"
+
+    def test_urls(self) -> None:
+        """All of them, in the answers to synchronous requests too."""
+        path = self.query(
+            "Execute",
+            identifier="test:echo",
+            datainputs="TEXT=a",
+            responsedocument="FILE@asReference=true",
+        )
+        exchange = self.exchange(path, **self.headers)
+        self.succeedWithFile(self.executor.executions[-1], b"{}")
+        document = self.document(exchange)
+        [job] = self.store.jobs
+        location = self.text(document, "/*/@statusLocation")
+        self.assertTrue(location.startswith(self.expected), location)
+        self.assertTrue(location.endswith(f"uuid={job}"), location)
+        href = self.text(document, "//wps:Output/wps:Reference/@href")
+        self.assertEqual(href, f"{self.expected}jobs/{job}/files/a.geojson")
+        instance = self.text(document, "/*/@serviceInstance")
+        self.assertEqual(instance, f"{self.expected}ows/")
+        capabilities = self.ask(self.query("GetCapabilities"), **self.headers)
+        found = self.xml(capabilities).xpath("//ows:Get/@xlink:href", namespaces=NS)
+        self.assertEqual(set(found), {f"{self.expected}ows/"})
+
+
+class ForwardedTests(PublicTests):
+    """Likewise by RFC 7239."""
+
+    headers: ClassVar[dict[str, str]] = {
+        "Forwarded": "for=1.2.3.4;proto=https;host=wps.example"
+    }
+
+
+class DirectTests(PublicTests):
+    """Without a proxy nobody is believed."""
+
+    behindProxy = False
+    headers: ClassVar[dict[str, str]] = {
+        **PublicTests.headers,
+        **ForwardedTests.headers,
+    }
+    expected = "http://example.org/"
 
 
 class ElsewhereTests(OWSTestCase):

@@ -100,7 +100,7 @@ class SiteTestCase(SynchronousTestCase):
         )
         self.successResultOf(Deferred.fromCoroutine(self.queue.recover()))
         self.policies = PolicyKeeper(self.reactor, "none", self.policy)
-        addresses = Addresses()
+        addresses = Addresses(behindProxy=self.behindProxy)
         projects = Projects(self.reactor, self.projects, self.executor)
         access = JobAccess(
             self.store,
