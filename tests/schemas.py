@@ -9,12 +9,15 @@ that exist to be skipped then.  Where C{CI} is C{true} they have to be there.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gzip
+import importlib
 import importlib.util
 import os
 import unittest
-from collections.abc import Mapping
+import unittest.mock
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lxml import etree
@@ -109,6 +112,22 @@ def check(headers: Mapping[str, str], body: bytes) -> None:
         problems.append(f"the content type is {contentType}, expected text/xml")
     if problems:
         raise AssertionError(f"{problems}\n{body[:5000].decode(errors='replace')}")
+
+
+@contextlib.contextmanager
+def watching() -> Iterator[None]:
+    """L{check} each response that comes by C{requests}, which OWSLib uses."""
+    session: Any = importlib.import_module("requests").Session
+    send = session.send
+
+    def checked(self: Any, request: Any, **options: Any) -> Any:
+        response = send(self, request, **options)
+        headers = {"content-type": response.headers.get("Content-Type", "")}
+        check(headers, response.content)
+        return response
+
+    with unittest.mock.patch.object(session, "send", checked):
+        yield
 
 
 def assertValid(test: unittest.TestCase, body: bytes, root: str) -> None:

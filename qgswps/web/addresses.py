@@ -93,6 +93,11 @@ class Addresses:
         return f"{base}ows/"
 
     @staticmethod
+    def capabilities(base: str) -> str:
+        """The service's Capabilities."""
+        return f"{base}ows/?service=WPS&request=GetCapabilities"
+
+    @staticmethod
     def status(base: str, jobId: str) -> str:
         """Where the ExecuteResponse of a job is."""
         query = urlencode(

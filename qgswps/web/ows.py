@@ -277,7 +277,7 @@ class OWSEndpoint:
                 result,
                 contents,
                 self._addresses.status(base, job.id),
-                self._addresses.service(base),
+                self._addresses.capabilities(base),
                 lambda path: self._addresses.file(
                     base, job.id, os.path.relpath(path, OUTPUTS)
                 ),

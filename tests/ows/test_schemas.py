@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import importlib
+from typing import Any
+from unittest import mock
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
@@ -81,6 +84,18 @@ class SchemasTests(SynchronousTestCase):
         if schemas.missing() is None:
             headers = {"content-type": "text/xml"}
             self.assertRaises(AssertionError, schemas.check, headers, response)
+
+    def test_watching(self) -> None:
+        """Responses that come by requests are looked at, too."""
+        session: Any = importlib.import_module("requests").Session
+        response = mock.Mock(headers={"Content-Type": "text/xml"})
+        with mock.patch.object(session, "send", lambda *_, **__: response):
+            response.content = exceptionReport(invalid("a", "b"))
+            with schemas.watching():
+                self.assertIs(session().get("http://127.0.0.1/"), response)
+                response.content = response.content[:-5]
+                self.assertRaises(AssertionError, session().get, "http://127.0.0.1/")
+            self.assertIs(session().get("http://127.0.0.1/"), response)
 
     def test_invalid(self) -> None:
         """A document that is not valid fails the test."""

@@ -421,7 +421,7 @@ class PublicTests(OWSTestCase):
         href = self.text(document, "//wps:Output/wps:Reference/@href")
         self.assertEqual(href, f"{self.expected}jobs/{job}/files/a.geojson")
         instance = self.text(document, "/*/@serviceInstance")
-        self.assertEqual(instance, f"{self.expected}ows/")
+        self.assertTrue(instance.startswith(f"{self.expected}ows/"), instance)
         capabilities = self.ask(self.query("GetCapabilities"), **self.headers)
         found = self.xml(capabilities).xpath("//ows:Get/@xlink:href", namespaces=NS)
         self.assertEqual(set(found), {f"{self.expected}ows/"})
