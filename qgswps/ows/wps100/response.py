@@ -129,7 +129,8 @@ def _status(
 
 
 def _progress(job: Job, request: ExecuteRequest, language: str) -> Markup:
-    message = job.message
+    # Clients need a text.
+    message = job.message if job.message.strip() else ""
     match job.state:
         case State.SUCCEEDED:
             return element(

@@ -540,6 +540,13 @@ class ResponseTests(DocumentTestCase):
                 2,
             ),
             (
+                {"state": State.STARTED, "message": " \n"},
+                progress,
+                "ProcessStarted",
+                "The process is running",
+                2,
+            ),
+            (
                 {"state": State.STARTED, "message": "half"},
                 progress,
                 "ProcessStarted",
