@@ -31,6 +31,8 @@ from qgswps.pool.maps import Limits as MapLimits
 from qgswps.pool.maps import MapWorkers
 from qgswps.pool.pool import ProcessPool
 from qgswps.projects import Projects
+from qgswps.references.fetcher import Limits as ReferenceLimits
+from qgswps.references.fetcher import References
 from qgswps.reload import Reloader
 from qgswps.web.access import JobAccess
 from qgswps.web.addresses import Addresses
@@ -60,12 +62,14 @@ class Engine(Service):
         queue: JobQueue,
         pool: ProcessPool,
         maps: MapWorkers | None = None,
+        references: References | None = None,
     ) -> None:
         self._reactor = reactor
         self._store = store
         self._queue = queue
         self._pool = pool
         self._maps = maps
+        self._references = references
         self._opening: Deferred[None] | None = None
         self._sleeping: Deferred[None] | None = None
         self._stopping = False
@@ -76,6 +80,8 @@ class Engine(Service):
         self._pool.startService()
         if self._maps is not None:
             self._maps.start()
+        if self._references is not None:
+            self._references.start()
         self._opening = Deferred.fromCoroutine(self._open())
         self._opening.addErrback(
             lambda reason: log.failure("the job store can't be used", reason)
@@ -122,11 +128,14 @@ class Engine(Service):
         if self._opening is not None:
             await self._opening
         await self._queue.stop()
+        namesStopped = self._references.stop() if self._references is not None else None
         # A process that is still being made ends with the pool.
         mapsStopped = self._maps.stop() if self._maps is not None else None
         await self._pool.stopService()
         if mapsStopped is not None:
             await mapsStopped
+        if namesStopped is not None:
+            await namesStopped
         await self._store.close()
 
 
@@ -318,11 +327,22 @@ def build(settings: Settings, reactor: Any) -> MultiService:
             timeout=settings.maps.timeout,
         ),
     )
+    references = References(
+        reactor,
+        ReferenceLimits(
+            megabytes=settings.server.maxinputsize,
+            timeout=settings.server.referenceTimeout,
+            parallel=settings.server.parallelreferences,
+            allowed=settings.server.allowedReferences,
+            roots=settings.server.allowedFileRoots,
+        ),
+    )
     queue = JobQueue(
         reactor,
         store,
         pool,
         spool,
+        references,
         workdir.instance,
         limits,
         maps.release,
@@ -378,7 +398,7 @@ def build(settings: Settings, reactor: Any) -> MultiService:
         settings.metadata.abstract,
         settings.server.crossOrigin,
     )
-    application = Application(Engine(reactor, store, queue, pool, maps))
+    application = Application(Engine(reactor, store, queue, pool, maps, references))
     policies.setServiceParent(application)
     Reloader(
         reactor,

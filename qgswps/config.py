@@ -33,6 +33,7 @@ from qgswps.kinds import (
     BOOLEAN,
     CRS,
     ENDPOINTS,
+    HOSTS,
     HTTP_URL,
     LINES,
     LIST,
@@ -260,6 +261,37 @@ class Server:
         integer(1, 65536),
         100,
         "The largest body of a request, in MiB.",
+    )
+    maxinputsize: int = key(
+        integer(1, 65536),
+        100,
+        "The largest input that is fetched from where a request refers to, in MiB,"
+        " unpacked.",
+    )
+    referenceTimeout: float = key(
+        number(1, 86400),
+        120.0,
+        "Seconds that the data of a reference has to come.",
+    )
+    parallelreferences: int = key(
+        integer(1, 1024),
+        16,
+        "How many references are fetched at the same time, of all jobs. Of one job"
+        " four are, at most.",
+    )
+    allowedReferences: tuple[str, ...] = key(
+        HOSTS,
+        (),
+        "The hosts and networks that references may lead to although they are not of"
+        " the public Internet: names, addresses, or networks such as 10.1.0.0/16. A"
+        " name allows whatever address it has. Else loopback, private, link-local and"
+        " other special addresses are refused.",
+    )
+    allowedFileRoots: tuple[str, ...] = key(
+        PATHS,
+        (),
+        "The folders of which references may take files, by file: URLs. Empty for"
+        " none.",
     )
     httpProxy: bool = key(
         BOOLEAN,

@@ -160,6 +160,30 @@ class IMapServer(Interface):
         """End what serves the project of a job: its directory is to go."""
 
 
+class IReferences(Interface):
+    """Fetches the data of inputs that clients send by reference."""
+
+    def check(task: Task) -> Deferred[None]:
+        """
+        See whether the references of a task can be fetched, as far as that
+        can be told without the network.
+
+        @return: a Deferred that fails with L{OWSError<qgswps.errors.OWSError>}
+            C{InvalidParameterValue} that names each input that is refused.
+        """
+
+    def fetch(task: Task, directory: str) -> Deferred[Task]:
+        """
+        Fetch what a task refers to.
+
+        @param directory: absolute path of the job's directory, which has no
+            files of an earlier try but those that may be overwritten.
+        @return: a Deferred of the L{Task<qgswps.model.Task>} with the C{file}
+            of each reference; fails with L{OWSError<qgswps.errors.OWSError>}.
+            Cancelling it ends all connections.
+        """
+
+
 class IJobQueue(Interface):
     """Takes requests, runs them in turn, and knows what became of them."""
 

@@ -151,6 +151,18 @@ def _parseAddresses(text: str, _: str) -> tuple[str, ...]:
     )
 
 
+def _parseHosts(text: str, _: str) -> tuple[str, ...]:
+    entries = _split(r"[,\s]", text)
+    for entry in entries:
+        try:
+            ipaddress.ip_network(entry, strict=False)
+        except ValueError:
+            name = r"(?=.*[A-Za-z])[\w-]+(\.[\w-]+)*\.?"
+            if not re.fullmatch(name, entry, re.ASCII):
+                raise Unfit(f"{entry!r} is neither") from None
+    return entries
+
+
 def _parseWord(text: str, _: str) -> str:
     if not text or re.search(r"\s", text):
         raise ValueError
@@ -327,6 +339,12 @@ PATHS = Kind[tuple[str, ...]]("paths with commas between", _parsePaths, _showLis
 LIST = Kind[tuple[str, ...]]("words with commas between", _parseList, _showList, True)
 ADDRESSES = Kind[tuple[str, ...]](
     "IP addresses with commas between", _parseAddresses, _showList, True
+)
+HOSTS = Kind[tuple[str, ...]](
+    "names of hosts, IP addresses or networks such as 10.1.0.0/16, with commas between",
+    _parseHosts,
+    _showList,
+    True,
 )
 ENDPOINTS = Kind[tuple[str, ...]](
     "endpoints as Twisted writes them, such as tcp:8080 or unix:/run/wps.sock,"

@@ -313,11 +313,28 @@ class ComplexValue:
 
 
 @attrs.frozen
+class FileValue:
+    """
+    Data in a file of the job.
+
+    @ivar path: relative to the job directory, with C{/}.
+    @ivar title: what to call it in a map or a document.
+    """
+
+    path: str
+    format: Format
+    title: str = ""
+
+
+@attrs.frozen
 class ReferenceValue:
     """
     Data that the server has to fetch (WPS 1.0.0, section 9.3.1, table 33).
 
     @ivar headers: names and values of further HTTP headers.
+    @ivar maximumMegabytes: the cap that the input's description has.
+    @ivar file: what was fetched; its format is the one that the client has
+        said, or else the media type that came with the data.
     """
 
     href: str
@@ -326,6 +343,8 @@ class ReferenceValue:
     headers: tuple[tuple[str, str], ...] = ()
     body: str | None = None
     bodyHref: str | None = None
+    maximumMegabytes: int | None = None
+    file: FileValue | None = None
 
 
 @attrs.frozen
@@ -342,20 +361,6 @@ class BoundingBoxValue:
     lower: tuple[float, ...]
     upper: tuple[float, ...]
     crs: str | None = None
-
-
-@attrs.frozen
-class FileValue:
-    """
-    Data in a file of the job.
-
-    @ivar path: relative to the job directory, with C{/}.
-    @ivar title: what to call it in a map or a document.
-    """
-
-    path: str
-    format: Format
-    title: str = ""
 
 
 @attrs.frozen
@@ -431,6 +436,14 @@ class ExecuteRequest:
     expire: int | None = None
     protocol: str = "wps-1.0.0"
     language: str = "en"
+
+    @property
+    def isComplete(self) -> bool:
+        """No data is missing that has to be fetched."""
+        return not any(
+            isinstance(each.value, ReferenceValue) and each.value.file is None
+            for each in self.inputs
+        )
 
 
 # Jobs and results
@@ -578,8 +591,8 @@ class Task:
     """
     What a worker has to do; C{task.json} in the job directory.
 
-    @ivar request: checked against the description of its process; without
-        references, these are files by now.
+    @ivar request: checked against the description of its process; when a
+        worker gets it, its references have been fetched.
     @ivar project: absolute path or URI of the project that C{request.map}
         means, or None.
     """

@@ -40,14 +40,17 @@ from qgswps.interfaces import (
     IExecutor,
     IJobStore,
     IMapServer,
+    IReferences,
 )
 from qgswps.model import (
     ExecuteRequest,
+    FileValue,
     Job,
     MapRequest,
     MapResponse,
     ProcessDescription,
     ProjectSummary,
+    ReferenceValue,
     Result,
     State,
     Task,
@@ -424,6 +427,55 @@ class FakeExecution:
         else:
             self.result.callback(result)
         self.exited.callback(getattr(result, "exit", Exit(0)))
+
+
+@implementer(IReferences)
+class FakeReferences:
+    """
+    Fetches what a test says.
+
+    @ivar fetches: the task, the directory and the Deferred of each fetch.
+    @ivar refusal: what checks fail with, or None.
+    @ivar cancelled: how many fetches were cancelled.
+    """
+
+    def __init__(self) -> None:
+        self.fetches: list[tuple[Task, str, Deferred[Task]]] = []
+        self.refusal: OWSError | None = None
+        self.cancelled = 0
+
+    def check(self, task: Task) -> Deferred[None]:
+        """See L{IReferences}."""
+        return succeed(None) if self.refusal is None else fail(self.refusal)
+
+    def fetch(self, task: Task, directory: str) -> Deferred[Task]:
+        """See L{IReferences}."""
+
+        def cancel(_: object) -> None:
+            self.cancelled += 1
+
+        d: Deferred[Task] = Deferred(cancel)
+        self.fetches.append((task, directory, d))
+        return d
+
+    def bring(self, number: int = -1) -> Task:
+        """Let a fetch end; the task with what was fetched."""
+        task, _, d = self.fetches[number]
+        inputs = [
+            attrs.evolve(
+                each,
+                value=attrs.evolve(
+                    each.value, file=FileValue("inputs/@0", each.value.format)
+                ),
+            )
+            if isinstance(each.value, ReferenceValue)
+            else each
+            for each in task.request.inputs
+        ]
+        request = attrs.evolve(task.request, inputs=tuple(inputs))
+        fetched = attrs.evolve(task, request=request)
+        d.callback(fetched)
+        return fetched
 
 
 @implementer(IExecutor)

@@ -35,6 +35,7 @@ _PARTS = _SEAMS | {
     "pool.commands",
     "jobs",
     "pool",
+    "references",
 }
 
 #: What each layer may import of the others.  A layer is a module or package of
@@ -60,7 +61,8 @@ LAYERS: dict[str, frozenset[str]] = {
     "pool.commands": _VALUES | {"interfaces"},
     "jobs": _SEAMS | {"ows", "projects"},
     "pool": _SEAMS | {"ows", "projects", "pool.commands"},
-    "web": _PARTS,
+    "references": _SEAMS | {"jobs"},
+    "web": _PARTS - {"references"},
     "application": _PARTS | {"web"},
     "listing": _PARTS | {"web", "application"},
     "tap": _PARTS | {"web", "application", "listing"},

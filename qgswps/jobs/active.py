@@ -19,12 +19,14 @@ class ActiveJob:
 
     @ivar job: the record as it is now.
     @ivar execution: None while it waits for a slot.
+    @ivar fetching: what it refers to is being fetched; None before and after.
     @ivar removed: its record is gone, its directory goes when its worker has.
     """
 
     def __init__(self, queue: Any, job: Job) -> None:
         self.job = job
         self.execution: IExecution | None = None
+        self.fetching: Deferred[Any] | None = None
         self.timer: Any = None
         self.removed = False
         self.progressStored = float("-inf")

@@ -8,19 +8,20 @@ compare-and-set.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import uuid
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import attrs
-from twisted.internet.defer import Deferred, DeferredList, succeed
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, succeed
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from qgswps.errors import Fault, OWSError, busy
-from qgswps.interfaces import IExecutor, IJobQueue, IJobStore
+from qgswps.interfaces import IExecutor, IJobQueue, IJobStore, IReferences
 from qgswps.jobs.active import ActiveJob
 from qgswps.jobs.expiry import Expiry
 from qgswps.jobs.lifecycle import advance
@@ -62,6 +63,18 @@ class Limits:
     stopGrace: float = 10.0
 
 
+@contextlib.contextmanager
+def _roomy() -> Iterator[None]:
+    """Say it in a client's words if a disk is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            fault = Fault("NotEnoughStorage", "there is no room for the job's data")
+            raise OWSError(fault, retryAfter=60) from None
+        raise
+
+
 @implementer(IJobQueue)
 class JobQueue:
     """See L{IJobQueue}."""
@@ -72,11 +85,14 @@ class JobQueue:
         store: IJobStore,
         executor: IExecutor,
         spool: Spool,
+        references: IReferences,
         server: str,
         limits: Limits,
         release: Callable[[str], None] | None = None,
     ) -> None:
         """
+        @param references: fetches what jobs refer to, before they wait for a
+            slot.
         @param server: the name under which this server's jobs are found again
             after a restart.
         @param release: is told of each job's directory that is about to go.
@@ -85,11 +101,13 @@ class JobQueue:
         self._store = store
         self._executor = executor
         self._spool = spool
+        self._references = references
         self._server = server
         self._limits = limits
         self._release = release
         self._active: dict[str, ActiveJob] = {}
         self._waiting: deque[ActiveJob] = deque()
+        self._fetching: set[ActiveJob] = set()
         self._admitting = 0
         self._running: set[ActiveJob] = set()
         self._pending: set[Deferred[Any]] = set()
@@ -119,14 +137,15 @@ class JobQueue:
             states=(State.SUCCEEDED, State.FAILED, State.DISMISSED),
             server=self._server,
         )
-        begun = await inThread(
-            self._reactor,
-            lambda: {job.id for job in unfinished if self._spool.hasBegun(job.id)},
-        )
+        begun, tasks = await inThread(self._reactor, self._lookAt, unfinished)
         for job in reversed(unfinished):
             active = self._active[job.id] = ActiveJob(self, job)
             if job.state is State.ACCEPTED and job.asynchronous and job.id not in begun:
-                self._enqueue(active)
+                task = tasks.get(job.id)
+                if task is None:
+                    self._enqueue(active)
+                else:
+                    self._fetch(active, task)
             else:
                 await self._conclude(active, job.id in begun)
         for job in finished:
@@ -137,10 +156,26 @@ class JobQueue:
         if unfinished:
             log.info(
                 "recovered: {queued} jobs wait again, {failed} had been running",
-                queued=len(self._waiting),
-                failed=len(unfinished) - len(self._waiting),
+                queued=len(self._waiting) + len(self._fetching),
+                failed=len(unfinished) - len(self._waiting) - len(self._fetching),
             )
         self._dispatch()
+
+    def _lookAt(self, jobs: list[Job]) -> tuple[set[str], dict[str, Task]]:
+        """
+        Which jobs a worker has taken, and what the others have to do that
+        still lack what they refer to.
+        """
+        begun = {job.id for job in jobs if self._spool.hasBegun(job.id)}
+        tasks = {}
+        for job in jobs:
+            if job.state is State.ACCEPTED and job.id not in begun:
+                # A worker says what is wrong with a task that is broken.
+                with contextlib.suppress(Exception):
+                    task = self._spool.task(job.id)
+                    if not task.request.isComplete:
+                        tasks[job.id] = task
+        return begun, tasks
 
     async def _conclude(self, active: ActiveJob, begun: bool) -> None:
         """
@@ -201,8 +236,10 @@ class JobQueue:
         """
         self._stopping = True
         self._expiry.stop()
-        waiting, self._waiting = list(self._waiting), deque()
+        waiting, self._waiting = [*self._fetching, *self._waiting], deque()
         for active in waiting:
+            if active.fetching is not None:
+                active.fetching.cancel()
             self._leave(active)
         for active in list(self._running):
             if self._isLeft(active) and active.execution is not None:
@@ -274,10 +311,9 @@ class JobQueue:
         if self._stopping or not self._recovered:
             raise busy("the server is stopping" if self._stopping else self._refusal)
         free = max(0, self._executor.capacity - len(self._running))
-        if len(self._waiting) + self._admitting >= self._limits.waiting + free:
-            raise busy(
-                f"{len(self._waiting)} jobs are waiting already; try again later"
-            )
+        waiting = len(self._waiting) + len(self._fetching)
+        if waiting + self._admitting >= self._limits.waiting + free:
+            raise busy(f"{waiting} jobs are waiting already; try again later")
         request = task.request
         job = Job(
             id=str(uuid.uuid4()),
@@ -294,6 +330,8 @@ class JobQueue:
         )
         self._admitting += 1
         try:
+            if not request.isComplete:
+                await self._references.check(task)
             await inThread(self._reactor, self._create, job.id, task)
             try:
                 await self._store.add(job)
@@ -306,19 +344,21 @@ class JobQueue:
         if self._isLeft(active):
             self._leave(active)
             return job
-        self._enqueue(active)
+        if request.isComplete:
+            self._enqueue(active)
+        else:
+            self._fetch(active, task)
         log.debug("job {job} accepted: {process}", job=job.id, process=job.processId)
         self._dispatch()
         return job
 
     def _create(self, jobId: str, task: Task) -> None:
-        try:
+        with _roomy():
             self._spool.create(jobId, task)
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                fault = Fault("NotEnoughStorage", "there is no room for the job's data")
-                raise OWSError(fault, retryAfter=60) from None
-            raise
+
+    def _replaceTask(self, jobId: str, task: Task) -> None:
+        with _roomy():
+            self._spool.replaceTask(jobId, task)
 
     def wait(self, jobId: str) -> Deferred[Job]:
         """See L{IJobQueue}."""
@@ -335,6 +375,8 @@ class JobQueue:
             stored: Deferred[Job | None] = self._store.get(jobId)
             return stored
         self._forget(active)
+        if active.fetching is not None:
+            active.fetching.cancel()
         if not active.job.state.terminal:
             self._finish(active, State.DISMISSED, (), message)
         if active.execution is not None:
@@ -352,14 +394,62 @@ class JobQueue:
             return None
         # Who has a slot waits for its process, before all others.
         begun = sum(each.job.state is State.ACCEPTED for each in self._running)
-        return begun + self._waiting.index(active) + 1 if active in self._waiting else 1
+        if active in self._waiting:
+            return begun + self._waiting.index(active) + 1
+        # It waits behind all others when what it refers to is there.
+        return begun + len(self._waiting) + 1 if active in self._fetching else 1
+
+    # References
+
+    def _fetch(self, active: ActiveJob, task: Task) -> None:
+        """Have fetched what a job refers to; then it waits for a slot."""
+        self._fetching.add(active)
+        fetching = Deferred.fromCoroutine(self._fetched(active, task))
+
+        def done(_: object) -> None:
+            self._fetching.discard(active)
+            active.fetching = None
+
+        fetching.addCallback(done)
+        if active in self._fetching:
+            active.fetching = fetching
+        self._keep(fetching)
+
+    async def _fetched(self, active: ActiveJob, task: Task) -> None:
+        jobId = active.job.id
+        try:
+            task = await self._references.fetch(task, self._spool.directory(jobId))
+            await inThread(self._reactor, self._replaceTask, jobId, task)
+        except CancelledError:
+            return  # it was dismissed, or is left to the next start
+        except Exception as error:
+            if active.job.state.terminal or self._stopping:
+                return
+            if isinstance(error, OWSError):
+                faults = error.faults
+            else:
+                log.failure("the references of {job} went wrong", job=jobId)
+                text = "the server could not keep what the inputs refer to"
+                faults = (Fault("NoApplicableCode", text),)
+            self._finish(active, State.FAILED, faults)
+            return
+        if active.job.state.terminal or self._stopping:
+            return
+        self._fetching.discard(active)
+        self._enqueue(active, self._reactor.seconds())
+        self._dispatch()
 
     # Dispatch
 
-    def _enqueue(self, active: ActiveJob) -> None:
+    def _enqueue(self, active: ActiveJob, since: float | None = None) -> None:
+        """
+        @param since: from when on it waits for a slot; by default since it
+            was accepted.
+        """
         self._waiting.append(active)
         if self._limits.wait:
-            left = active.job.created + self._limits.wait - self._reactor.seconds()
+            since = active.job.created if since is None else since
+            left = since + self._limits.wait - self._reactor.seconds()
             active.timer = self._reactor.callLater(
                 max(0.0, left), self._waitedTooLong, active
             )

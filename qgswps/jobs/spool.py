@@ -2,7 +2,8 @@
 The spool: one directory a job, with what its processes hand to each other.
 
     jobs/{id}/task.json     what to do
-              inputs/       data that the client sent, if there is any
+              inputs/       data that the client sent, if there is any; what was
+                            fetched for it is C{@} and a number
               outputs/      what clients may download
               result.json   what came of it
               log           what the run printed
@@ -117,6 +118,14 @@ class Spool:
     def task(self, jobId: str) -> Task:
         """What a job has to do."""
         return codec.read(os.path.join(self.directory(jobId), TASK), Task)
+
+    def replaceTask(self, jobId: str, task: Task) -> None:
+        """
+        Note what is now known of a job that has not begun.
+
+        @raise OSError: no place, or the directory is gone.
+        """
+        codec.write(os.path.join(self.directory(jobId), TASK), task, 0o600)
 
     def result(self, jobId: str) -> Result:
         """What came of a job."""

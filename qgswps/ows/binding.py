@@ -267,6 +267,8 @@ def _literal(value: InputValue, data: LiteralType) -> LiteralValue:
     if isinstance(value, ComplexValue) and not _isBase64(value.format.encoding):
         # A long text is sent as complex data by some.
         value = LiteralValue(value.data)
+    if isinstance(value, ReferenceValue):
+        raise _Unfit("is literal data, which can't be sent by reference")
     if not isinstance(value, LiteralValue):
         raise _Unfit("is literal data")
     if data.dynamic and value.value.lstrip().startswith("{"):
@@ -389,6 +391,8 @@ def _interval(interval: Range) -> str:
 def _box(value: InputValue, data: BoundingBoxType) -> BoundingBoxValue:
     if isinstance(value, LiteralValue):
         value = _boxFromText(value.value)
+    if isinstance(value, ReferenceValue):
+        raise _Unfit("is a bounding box, which can't be sent by reference")
     if not isinstance(value, BoundingBoxValue):
         raise _Unfit("is a bounding box")
     if len(value.lower) != 2 or len(value.upper) != 2:
@@ -419,11 +423,9 @@ def _complex(
     if isinstance(value, ReferenceValue):
         # Without a mimeType, the answer to the reference may have one.
         form = value.format
-        return (
-            attrs.evolve(value, format=_described(form, formats))
-            if form.mimeType
-            else value
-        )
+        if form.mimeType:
+            form = _described(form, formats)
+        return attrs.evolve(value, format=form, maximumMegabytes=maximumMegabytes)
     if not isinstance(value, ComplexValue):
         raise _Unfit("is complex data")
     if not value.data.strip():

@@ -22,6 +22,7 @@ from qgswps.model import ECHO, InputValue, LayerValue, Result, Task
 from qgswps.worker import (
     commandline,
     echo,
+    fetched,
     lazyproject,
     needs,
     outputs,
@@ -102,6 +103,7 @@ def _run(directory: str, feedback: Feedback) -> Result:
                 "identifier",
             )
         )
+    request = fetched.placed(request, algorithm)
     ok, text = algorithm.canExecute()
     if not ok:
         raise failure(f"{request.processId} can't be run here: {text}")

@@ -13,17 +13,26 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from qgswps import codec
-from qgswps.errors import Fault
-from qgswps.interfaces import IExecution, IExecutor, IJobQueue
+from qgswps.errors import Fault, OWSError, invalid
+from qgswps.interfaces import IExecution, IExecutor, IJobQueue, IReferences
 from qgswps.jobs.queue import STORE_PATIENCE, JobQueue, Limits
 from qgswps.jobs.spool import Spool
-from qgswps.model import Job, LiteralValue, Result, State
+from qgswps.model import (
+    Format,
+    Input,
+    Job,
+    LiteralValue,
+    ReferenceValue,
+    Result,
+    State,
+)
 from qgswps.pool.exits import Exit, WorkerLost
 from tests.fakes import (
     PROCESS,
     FakeExecution,
     FakeExecutor,
     FakeReactor,
+    FakeReferences,
     MemoryStore,
     makeJob,
     makeTask,
@@ -46,6 +55,7 @@ class QueueTestCase(SynchronousTestCase):
         self.store = MemoryStore()
         self.executor = FakeExecutor(self.capacity)
         self.spool = Spool(self.mktemp())
+        self.references = FakeReferences()
         self.released: list[tuple[str, bool]] = []
         self.queue = self.makeQueue()
 
@@ -56,6 +66,7 @@ class QueueTestCase(SynchronousTestCase):
             self.store,
             self.executor,
             self.spool,
+            self.references,
             "here",
             self.limits,
             self.release,
@@ -116,6 +127,7 @@ class AdmissionTests(StartedTestCase):
         """The queue is one, and so are the stand-ins."""
         verifyObject(IJobQueue, self.queue)
         verifyObject(IExecutor, self.executor)
+        verifyObject(IReferences, self.references)
         verifyObject(IExecution, FakeExecution("", None))  # type: ignore[arg-type]
 
     def test_accepted(self) -> None:
@@ -896,3 +908,164 @@ class ManyTests(StartedTestCase):
         self.reactor.advance(1000)
         self.assertEqual((self.store.jobs, self.spool.jobIds()), ({}, []))
         self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+
+REFERENCE = (Input("IN", ReferenceValue("http://h/", Format(""))),)
+
+
+class ReferenceTests(StartedTestCase):
+    """What jobs refer to is fetched before they wait for a slot."""
+
+    limits = Limits(waiting=3, timeout=100, expire=1000, wait=30)
+    capacity = 1
+
+    def refer(self, asynchronous: bool = True) -> Job:
+        """Submit a job with a reference."""
+        return self.submit(inputs=REFERENCE, asynchronous=asynchronous)
+
+    def test_fetched(self) -> None:
+        """A job gets its slot when all is there, and its task says where."""
+        job = self.refer()
+        self.assertState(job, State.ACCEPTED)
+        self.assertEqual(self.executor.executions, [])
+        [(task, directory, _)] = self.references.fetches
+        self.assertEqual(directory, self.spool.directory(job.id))
+        self.assertEqual(self.spool.task(job.id), task)
+        self.assertTrue(os.path.isdir(directory))
+        fetched = self.references.bring()
+        self.assertTrue(fetched.request.isComplete)
+        self.assertEqual(self.spool.task(job.id), fetched)
+        self.execution(job).end(DONE)
+        self.assertState(job, State.SUCCEEDED)
+
+    def test_slots(self) -> None:
+        """Who waits for data takes no slot, and comes after who did not."""
+        slow = self.refer()
+        fast = self.submit()
+        self.execution(fast).observer.started(77)
+        third = self.submit()
+        self.assertEqual(self.queue.position(third.id), 1)
+        self.assertEqual(self.queue.position(slow.id), 2)
+        self.references.bring()
+        self.assertEqual(self.queue.position(slow.id), 2)
+        self.execution(fast).end(DONE)
+        self.execution(third).end(DONE)
+        self.execution(slow).end(DONE)
+        self.assertState(slow, State.SUCCEEDED)
+
+    def test_full(self) -> None:
+        """Who waits for data counts among those who wait."""
+        for _ in range(1 + 3):
+            self.refer()
+        error = refusal(self, self.queue.submit(makeTask(), PROCESS))
+        self.assertEqual(error.status, 503)
+        self.references.bring(0)
+        refusal(self, self.queue.submit(makeTask(), PROCESS))
+        self.executor.executions[0].end(DONE)
+        self.submit()
+
+    def test_refused(self) -> None:
+        """What can be told at once is, and there is no job."""
+        self.references.refusal = invalid("IN", "no")
+        d = self.queue.submit(makeTask(inputs=REFERENCE), PROCESS)
+        self.assertEqual(refusal(self, d).status, 400)
+        self.assertEqual((self.store.jobs, self.spool.jobIds()), ({}, []))
+        self.submit()  # others are not asked
+
+    def test_fails(self) -> None:
+        """A fetch that fails is the job's end, and says why."""
+        job = self.refer(asynchronous=False)
+        waiting = self.queue.wait(job.id)
+        fault = Fault("FileSizeExceeded", "IN is too large", "IN")
+        self.references.fetches[0][2].errback(OWSError(fault))
+        self.assertState(job, State.FAILED, "IN is too large")
+        self.assertEqual(self.successResultOf(waiting).faults, (fault,))
+        self.assertEqual(self.executor.executions, [])
+        self.assertIsNone(self.queue.position(job.id))
+        self.submit()
+
+    def test_unexpected(self) -> None:
+        """What nobody expected ends the job, too, and is logged."""
+        job = self.refer()
+        self.references.fetches[0][2].errback(ZeroDivisionError("secret"))
+        self.assertState(job, State.FAILED, "could not keep")
+        self.assertNotIn("secret", self.stored(job).message)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_diskFull(self) -> None:
+        """Without room for what is now known, the job fails and says why."""
+        job = self.refer()
+
+        def fail(*_: object) -> None:
+            raise OSError(errno.ENOSPC, "full")
+
+        self.patch(codec, "write", fail)
+        self.references.bring()
+        self.assertState(job, State.FAILED, "no room")
+        self.assertEqual(self.stored(job).faults[0].code, "NotEnoughStorage")
+
+    def test_dismissed(self) -> None:
+        """A job that is dismissed fetches no more."""
+        job = self.refer()
+        dismissed = self.successResultOf(self.queue.dismiss(job.id, "enough"))
+        self.assertIs(dismissed and dismissed.state, State.DISMISSED)
+        self.assertEqual(self.references.cancelled, 1)
+        self.assertState(job, State.DISMISSED, "enough")
+        self.assertEqual(self.executor.executions, [])
+        self.reactor.advance(1000)
+        self.assertEqual(self.reactor.delays(), [])
+
+    def test_wait(self) -> None:
+        """The time to wait for a slot begins when all is there."""
+        blocking, _ = self.start()
+        job = self.refer()
+        self.reactor.advance(40)
+        self.assertState(job, State.ACCEPTED)
+        self.references.bring()
+        self.reactor.advance(29)
+        self.assertState(job, State.ACCEPTED)
+        self.reactor.advance(1)
+        self.assertState(job, State.FAILED, "no process was free")
+        self.execution(blocking).end(DONE)
+
+    def test_stopAndRecover(self) -> None:
+        """What was not fetched when the server stopped is at its next start."""
+        job = self.refer()
+        waited = self.refer(asynchronous=False)
+        self.successResultOf(Deferred.fromCoroutine(self.queue.stop()))
+        self.assertEqual(self.references.cancelled, 2)
+        self.assertState(job, State.ACCEPTED)
+        self.assertState(waited, State.DISMISSED, "stopped")
+        self.assertEqual(self.reactor.delays(), [])
+        self.queue = self.makeQueue()
+        self.recover()
+        self.assertEqual(len(self.references.fetches), 3)
+        self.assertEqual(self.references.fetches[2][1], self.spool.directory(job.id))
+        self.assertEqual(self.executor.executions, [])
+        self.references.bring()
+        self.execution(job).end(DONE)
+        self.assertState(job, State.SUCCEEDED)
+
+    def test_recoverFetched(self) -> None:
+        """What was fetched is not fetched again."""
+        blocking, _ = self.start()
+        job = self.refer()
+        self.references.bring()
+        self.queue = self.makeQueue()
+        self.recover()
+        self.assertEqual(len(self.references.fetches), 1)
+        self.assertEqual(
+            os.path.basename(self.executor.executions[-1].directory), job.id
+        )
+        self.assertState(blocking, State.FAILED)
+
+    def test_recoverBroken(self) -> None:
+        """Of a task that can't be read, the worker says what is wrong."""
+        job = self.refer()
+        self.queue = self.makeQueue()
+        path = os.path.join(self.spool.directory(job.id), "task.json")
+        with open(path, "w") as file:
+            file.write("{")
+        self.recover()
+        self.execution(job)
+        self.assertEqual(len(self.references.fetches), 1)

@@ -41,6 +41,7 @@ from tests.fakes import (
     FakeExecutor,
     FakeMapServer,
     FakeReactor,
+    FakeReferences,
     MemoryStore,
     makeJob,
     makeTask,
@@ -95,6 +96,7 @@ class SiteTestCase(SynchronousTestCase):
             self.store,
             self.executor,
             self.spool,
+            FakeReferences(),
             "here",
             Limits(waiting=1),
         )

@@ -423,7 +423,12 @@ def _referenceXML(element: etree._Element, identifier: str) -> ReferenceValue:
     return ReferenceValue(
         href,
         _formatXML(element),
-        method=_method(attribute(element, "method") or "GET", identifier),
+        # Only a POST has a body.
+        method=_method(
+            attribute(element, "method")
+            or ("GET" if body is None and elsewhere is None else "POST"),
+            identifier,
+        ),
         headers=tuple(
             _header(item, identifier) for item in children(element, "Header")
         ),

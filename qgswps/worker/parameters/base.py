@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, ClassVar, TypeVar
@@ -281,10 +282,7 @@ def content(
     """The bytes of data, in whatever way they came."""
     match given:
         case FileValue():
-            path = os.path.join(job.directory, given.path)
-            if job.relative(path) is None or not os.path.isfile(path):
-                raise unexpected(param, "without data", "some")
-            with open(path, "rb") as file:
+            with open(filePath(param, given, job), "rb") as file:
                 return file.read()
         case ComplexValue() if _isBase64(given):
             try:
@@ -296,6 +294,31 @@ def content(
         case LiteralValue():
             return given.value.encode("utf-8", "surrogateescape")
     raise unexpected(param, "of another kind", "data")
+
+
+def filePath(
+    param: QgsProcessingParameterDefinition, given: FileValue, job: Job
+) -> str:
+    """The absolute path of data that is in a file."""
+    path = os.path.join(job.directory, given.path)
+    if job.relative(path) is None or not os.path.isfile(path):
+        raise unexpected(param, "without data", "some")
+    return path
+
+
+def copied(
+    param: QgsProcessingParameterDefinition, given: InputValue, path: str, job: Job
+) -> None:
+    """Put data into a file; large data that is in one already stays on the disk."""
+    if isinstance(given, FileValue):
+        source = filePath(param, given, job)
+        try:
+            os.link(source, path)
+        except OSError:
+            shutil.copyfile(source, path)
+        return
+    with open(path, "wb") as file:
+        file.write(content(param, given, job))
 
 
 def written(

@@ -25,7 +25,7 @@ from qgswps.model import (
 )
 from qgswps.worker import archives, compat, formats
 from qgswps.worker.job import INPUTS, OUTPUTS, Job, fileName
-from qgswps.worker.parameters.base import Handler, content, register, text, unexpected
+from qgswps.worker.parameters.base import Handler, copied, register, text, unexpected
 
 _FOLDER = 1
 _TEXT = Format("text/plain")
@@ -74,8 +74,7 @@ def store(
     extension = f".{[*fitting, *wanted][0]}" if wanted else own
     name = fileName(param.name(), "input") + extension
     path = job.newFile(INPUTS, name)
-    with open(path, "wb") as file:
-        file.write(content(param, given, job))
+    copied(param, given, path, job)
     return path
 
 
@@ -88,8 +87,7 @@ def _unpacked(
     @return: the path of a folder with all that is in it.
     """
     packed = job.newFile("tmp", fileName(param.name(), "input") + ".zip")
-    with open(packed, "wb") as file:
-        file.write(content(param, given, job))
+    copied(param, given, packed, job)
     folder = job.newFile(INPUTS, fileName(param.name(), "input"))
     os.makedirs(folder)
     try:

@@ -301,6 +301,7 @@ class XMLTests(RequestTestCase):
             ('<wps:Reference href="http://h/" method="post"><wps:Header key="A" value="b"/><wps:Header key="C"/><wps:Body>&lt;x/&gt;</wps:Body></wps:Reference>', ReferenceValue("http://h/", Format(""), "POST", (("A", "b"), ("C", "")), "<x/>")),
             ('<wps:Reference xlink:href="http://h/" method="POST"><wps:Body>a=1</wps:Body></wps:Reference>', ReferenceValue("http://h/", Format(""), "POST", (), "a=1")),
             ('<wps:Reference xlink:href="http://h/" method="POST"><wps:BodyReference xlink:href="http://b/"/></wps:Reference>', ReferenceValue("http://h/", Format(""), "POST", (), None, "http://b/")),
+            ('<wps:Reference xlink:href="http://h/"><wps:Body>a=1</wps:Body></wps:Reference>', ReferenceValue("http://h/", Format(""), "POST", (), "a=1")),
         ]:  # fmt: skip
             self.assertEqual(postInput(inner), expected, inner)
         value = postInput(

@@ -1,0 +1,1 @@
+"""The data that clients send by reference: whether it may be fetched, and how."""

@@ -1,0 +1,176 @@
+"""
+Data on its way to a file: decoded, counted, appended.
+
+All methods are meant for threads, one call at a time.  No file is held open
+between calls, so that there is nothing to close for who gives up.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import os
+import re
+import zlib
+from collections.abc import Iterator
+
+#: How much is decoded at once, in bytes.
+BLOCK = 1 << 18
+
+#: What servers may do to data on the way (RFC 9110, section 8.4.1).
+ENCODINGS = ("gzip", "deflate")
+
+_GZIP = b"\x1f\x8b"
+
+
+_BASE64 = re.compile(rb"[A-Za-z0-9+/=\s]+")
+
+#: How much of data tells whether it is in base64, in bytes.
+_HEAD = 4096
+
+
+class TooLarge(Exception):
+    """There is more data than is taken."""
+
+
+class Damaged(Exception):
+    """What came is not what it was said to be."""
+
+
+class Sink:
+    """
+    A file that data goes to.
+
+    @ivar path: its absolute path.
+    """
+
+    def __init__(self, path: str, limit: int) -> None:
+        """
+        @param limit: how many bytes it may have when they are decoded.
+        """
+        self.path = path
+        self._room = limit
+        self._decoder: _Decoder | None = None
+
+    def begin(self, encoding: str = "") -> None:
+        """
+        Make the file, empty.
+
+        @param encoding: the C{Content-Encoding} of what will come.
+        @raise Damaged: of that encoding nothing can be read.
+        """
+        name = encoding.strip().lower().removeprefix("x-")
+        if name and name != "identity":
+            if name not in ENCODINGS:
+                raise Damaged(
+                    f"it came in the encoding {name[:40]!r}, which was not asked for"
+                )
+            self._decoder = _Decoder(name)
+        # Not the folder above it: a job that is gone must not come back.
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(os.path.dirname(self.path), 0o750)
+        with open(self.path, "wb"):
+            pass
+
+    def write(self, data: bytes) -> None:
+        """
+        Append data.
+
+        @raise TooLarge: there is too much of it.
+        @raise Damaged: it can't be decoded.
+        """
+        pieces = iter((data,)) if self._decoder is None else self._decoder.decode(data)
+        # The file must be there: who gave up has removed it.
+        with open(self.path, "r+b", buffering=0) as file:
+            file.seek(0, os.SEEK_END)
+            for piece in pieces:
+                self._room -= len(piece)
+                if self._room < 0:
+                    raise TooLarge()
+                written = 0
+                while written < len(piece):
+                    written += file.write(memoryview(piece)[written:])
+
+    def end(self) -> None:
+        """
+        All has come.
+
+        @raise Damaged: its end is missing.
+        """
+        if self._decoder is not None and not self._decoder.isComplete:
+            raise Damaged("its end is missing")
+
+    def decodeBase64(self) -> None:
+        """
+        Undo base64, if the data is in it: that a client says so may be meant
+        of the data, or of the way in which it is described.
+
+        @raise Damaged: it is in base64, but not to its end.
+        """
+        with open(self.path, "rb") as source:
+            if not _BASE64.fullmatch(source.read(_HEAD)):
+                return
+            source.seek(0)
+            decoded = f"{self.path}.decoded"
+            rest = b""
+            with open(decoded, "wb") as target:
+                while block := source.read(BLOCK):
+                    rest += b"".join(block.split())
+                    whole = len(rest) & ~3
+                    target.write(_fromBase64(rest[:whole]))
+                    rest = rest[whole:]
+                target.write(_fromBase64(rest))
+        os.replace(decoded, self.path)
+
+    def remove(self) -> None:
+        """Remove the file, if it was made."""
+        for path in (self.path, f"{self.path}.decoded"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+
+
+def _fromBase64(text: bytes) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error as error:
+        raise Damaged(f"it is no valid base64: {error}") from None
+
+
+class _Decoder:
+    """Undoes C{gzip} or C{deflate}, a block at a time however much it unpacks to."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._inflater: zlib._Decompress | None = None
+        self.isComplete = False
+
+    def decode(self, data: bytes) -> Iterator[bytes]:
+        while data and not (self.isComplete and not self._isNext(data)):
+            if self._inflater is None:
+                self._inflater = zlib.decompressobj(self._window(data))
+                self.isComplete = False
+            try:
+                piece = self._inflater.decompress(data, BLOCK)
+                while piece:
+                    yield piece
+                    rest = self._inflater.unconsumed_tail
+                    piece = self._inflater.decompress(rest, BLOCK)
+            except zlib.error as error:
+                raise Damaged(f"it is no valid {self._name}: {error}") from None
+            data = b""
+            if self._inflater.eof:
+                data = self._inflater.unused_data
+                self._inflater = None
+                self.isComplete = True
+
+    def _isNext(self, data: bytes) -> bool:
+        """Whether another member follows; what else does is filling."""
+        return self._name == "gzip" and _GZIP.startswith(data[:2])
+
+    def _window(self, data: bytes) -> int:
+        if self._name == "gzip":
+            return 16 + zlib.MAX_WBITS
+        # Some servers leave out the header that the standard asks for.
+        hasHeader = data[0] & 0x0F == 8 and data[0] >> 4 < 8
+        return zlib.MAX_WBITS if hasHeader else -zlib.MAX_WBITS
