@@ -544,6 +544,26 @@ class KindTests(ConfigTestCase):
             ],
         )
 
+    def test_hosts(self) -> None:
+        """Names, addresses and networks."""
+        for text, expected in [
+            ("", ()),
+            ("127.0.0.0/8", ("127.0.0.0/8",)),
+            ("10.1.2.3/16, ::1\nfd00::/8", ("10.1.2.3/16", "::1", "fd00::/8")),
+            ("data.intranet,my-host_1 a.b.", ("data.intranet", "my-host_1", "a.b.")),
+        ]:
+            found = self.value("server", "allowed_references", text)
+            self.assertEqual(found, expected)
+        wrong = ("127.0.0.0/33", "http://h", "h:80", "*.h", "127.1", "300.1.1.1", "ä")
+        for text, problem in zip(
+            wrong, self.wrong("server", "allowed_references", *wrong), strict=True
+        ):
+            self.assertIn(repr(text), problem)
+        settings = self.load(
+            environ={"QGSWPS_SERVER_ALLOWED_REFERENCES": "127.0.0.0/8"}
+        )
+        self.assertEqual(settings.server.allowedReferences, ("127.0.0.0/8",))
+
     def test_accessPolicy(self) -> None:
         """One of the words, in any case, or a path."""
         for text, expected in [

@@ -701,9 +701,6 @@ class GuardedTests(FetchCase):
         try:
             href = url.replace("127.0.0.1", "localhost")
             self.assertEqual(await self.one(href, references=references), b"x")
-            await self.refused(
-                "not known", "http://nowhere.invalid/", references=references
-            )
         finally:
             await references.stop()
 
