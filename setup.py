@@ -38,7 +38,8 @@ setup(
     ],
     python_requires=">=3.11",
     install_requires=[
-        "Twisted>=22.4",
+        # With tls it brings pyOpenSSL, service_identity and idna.
+        "Twisted[tls]>=22.4",
         "attrs>=22.2",
         "cattrs>=22.2",
         "PyYAML",

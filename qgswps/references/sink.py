@@ -26,6 +26,13 @@ _GZIP = b"\x1f\x8b"
 
 _BASE64 = re.compile(rb"[A-Za-z0-9+/=\s]+")
 
+#: How much larger data may be before it is decoded, in bytes.
+_OVERHEAD = 1 << 16
+
+#: C{gzip} may be in many members, but not in so small ones on average.
+_SMALLEST_MEMBER = 1 << 10
+_SMALL_MEMBERS = 1 << 10
+
 #: How much of data tells whether it is in base64, in bytes.
 _HEAD = 4096
 
@@ -51,6 +58,7 @@ class Sink:
         """
         self.path = path
         self._room = limit
+        self._packed = limit + _OVERHEAD
         self._decoder: _Decoder | None = None
 
     def begin(self, encoding: str = "") -> None:
@@ -80,6 +88,9 @@ class Sink:
         @raise TooLarge: there is too much of it.
         @raise Damaged: it can't be decoded.
         """
+        self._packed -= len(data)
+        if self._packed < 0:
+            raise TooLarge()
         pieces = iter((data,)) if self._decoder is None else self._decoder.decode(data)
         # The file must be there: who gave up has removed it.
         with open(self.path, "r+b", buffering=0) as file:
@@ -143,6 +154,8 @@ class _Decoder:
     def __init__(self, name: str) -> None:
         self._name = name
         self._inflater: zlib._Decompress | None = None
+        self._members = 0
+        self._size = 0
         self.isComplete = False
 
     def decode(self, data: bytes) -> Iterator[bytes]:
@@ -150,10 +163,17 @@ class _Decoder:
             if self._inflater is None:
                 self._inflater = zlib.decompressobj(self._window(data))
                 self.isComplete = False
+                self._members += 1
+                small = self._members - _SMALL_MEMBERS
+                if small * _SMALLEST_MEMBER > self._size:
+                    raise Damaged("it has too many parts")
             try:
                 piece = self._inflater.decompress(data, BLOCK)
                 while piece:
+                    self._size += len(piece)
                     yield piece
+                    if self._inflater.eof:
+                        break  # what is left over is not its own
                     rest = self._inflater.unconsumed_tail
                     piece = self._inflater.decompress(rest, BLOCK)
             except zlib.error as error:

@@ -46,6 +46,7 @@ class SinkTests(SynchronousTestCase):
             ("gzip", gzip.compress(DATA)),
             ("X-GZIP", gzip.compress(DATA)),
             ("gzip", gzip.compress(DATA[:7]) + gzip.compress(DATA[7:])),
+            ("gzip", gzip.compress(DATA[:-7]) + gzip.compress(DATA[-7:])),
             ("gzip", gzip.compress(DATA) + b"\0" * 20),
             ("deflate", zlib.compress(DATA)),
             ("deflate", rawDeflate(DATA)),
@@ -76,6 +77,25 @@ class SinkTests(SynchronousTestCase):
         made = self.make(1 << 20, "gzip")
         self.assertRaises(TooLarge, made.write, bomb + packer.flush())
         self.assertLessEqual(os.path.getsize(made.path), (1 << 20) + sink.BLOCK)
+
+    def test_members(self) -> None:
+        """Many small parts are no way to keep a thread busy."""
+        member = gzip.compress(b"x")
+        made = self.make(encoding="gzip")
+        made.write(member * 1000)
+        self.assertEqual(self.content(made), b"x" * 1000)
+        self.assertRaises(Damaged, made.write, member * 1000)
+        # Those of a kilobyte are fine.
+        made = self.make(encoding="gzip")
+        made.write(gzip.compress(b"x" * 1024) * 3000)
+        self.assertEqual(len(self.content(made)), 3000 << 10)
+
+    def test_filling(self) -> None:
+        """What decodes to nothing is counted, too."""
+        made = self.make(1000, "gzip")
+        made.write(gzip.compress(b"x"))
+        made.write(bytes(60_000))
+        self.assertRaises(TooLarge, made.write, bytes(10_000))
 
     def test_damaged(self) -> None:
         """What is not packed as it is said to be, or not to its end."""
