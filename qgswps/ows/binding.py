@@ -40,6 +40,7 @@ from qgswps.model import (
     Range,
     ReferenceValue,
 )
+from qgswps.ows import naming
 from qgswps.ows.context import VECTOR, Context, fits
 
 INTEGERS = frozenset(
@@ -97,7 +98,7 @@ def bind(
     inputs = []
     project = Context(layers) if layers is not None else None
     for item in request.inputs:
-        described = description.input(item.identifier)
+        described = naming.find(description, item.identifier)
         if described is None:
             faults.append(
                 Fault(
@@ -114,7 +115,8 @@ def bind(
                 faults.append(Fault(why.code, text, item.identifier))
                 # It was given, so that it is not called missing as well.
                 value = item.value
-            inputs.append(attrs.evolve(item, value=value))
+            name = described.identifier
+            inputs.append(attrs.evolve(item, identifier=name, value=value))
     faults.extend(_occurrences(inputs, description.inputs))
     outputs, wrong = _outputs(request, description)
     faults.extend(wrong)

@@ -28,6 +28,7 @@ from qgswps.model import (
     ProcessDescription,
     Range,
 )
+from qgswps.ows.naming import published
 from qgswps.ows.wps100.common import (
     UNKNOWN_TYPE,
     description,
@@ -92,7 +93,11 @@ def processDescription(
         that have none of their own.
     """
     keywords = [Metadata(word) for word in process.keywords]
-    inputs = [_input(item, maximumMegabytes) for item in process.inputs]
+    names = published(process)
+    inputs = [
+        _input(item, names[item.identifier], maximumMegabytes)
+        for item in process.inputs
+    ]
     return element(
         "ProcessDescription",
         processBrief(process, [*process.metadata, *keywords]),
@@ -106,11 +111,11 @@ def processDescription(
     )
 
 
-def _input(item: InputDescription, maximumMegabytes: int | None) -> Markup:
+def _input(item: InputDescription, name: str, maximumMegabytes: int | None) -> Markup:
     minimum = max(item.minOccurs, 0)
     return element(
         "Input",
-        description(item.identifier, item.title, _abstract(item), item.metadata),
+        description(name, item.title, _abstract(item), item.metadata),
         _inputForm(item.data, maximumMegabytes),
         attributes={
             "minOccurs": str(minimum),

@@ -140,7 +140,10 @@ def _progress(job: Job, request: ExecuteRequest, language: str) -> Markup:
             faults = job.faults or (
                 Fault("NoApplicableCode", message or f"The job is {job.state.value}"),
             )
-            return element("wps:ProcessFailed", exceptionElement(faults, language))
+            # birdy cuts the text of each state, so let there be one.
+            return element(
+                "wps:ProcessFailed", Markup("\n"), exceptionElement(faults, language)
+            )
         case State.STARTED if request.status:
             return element(
                 "wps:ProcessStarted",
