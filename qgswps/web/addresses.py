@@ -99,12 +99,16 @@ class Addresses:
 
     @staticmethod
     def status(base: str, jobId: str) -> str:
-        """Where the ExecuteResponse of a job is."""
+        """
+        Where the ExecuteResponse of a job is. Clients cut the job's id out of
+        it by one of its two names (C{executionId}: MapStore).
+        """
         query = urlencode(
             {
                 "service": "WPS",
                 "version": "1.0.0",
                 "request": "GetResults",
+                "executionId": jobId,
                 "uuid": jobId,
             }
         )

@@ -197,6 +197,7 @@ class PathTests(SynchronousTestCase):
                 "service": ["WPS"],
                 "version": ["1.0.0"],
                 "request": ["GetResults"],
+                "executionId": ["j"],
                 "uuid": ["j"],
             },
         )

@@ -71,7 +71,8 @@ class StatusTests(SynchronousTestCase):
             "peak_memory": 8,
             "status_url": "http://a/status/j",
             "results_url": (
-                "http://a/ows/?service=WPS&version=1.0.0&request=GetResults&uuid=j"
+                "http://a/ows/?service=WPS&version=1.0.0&request=GetResults"
+                "&executionId=j&uuid=j"
             ),
             "store_url": "http://a/jobs/j/files",
             "log_url": "http://a/jobs/j/log",

@@ -298,7 +298,9 @@ def _executeXML(root: etree._Element, parameters: Parameters) -> ExecuteRequest:
             lineage = _boolean("lineage", attribute(part, "lineage"))
             timeout = _seconds("TIMEOUT", attribute(part, "timeout")) or timeout
             expire = _seconds("EXPIRE", attribute(part, "expire")) or expire
-            outputs.extend(_outputXML(item) for item in children(part, "Output"))
+            # MapStore has the RawDataOutput in here.
+            named = children(part, "Output", "RawDataOutput")
+            outputs.extend(_outputXML(item) for item in named)
     if raw and child(form, "ResponseDocument") is not None:
         raise invalid(
             "ResponseForm", "RawDataOutput and ResponseDocument exclude each other"

@@ -222,16 +222,14 @@ def _output(
             return element("wps:Data", _box(value))
         case FileValue():
             if data is None or wanted.asReference:
-                return _fileReference("wps:Reference", "href", value, fileURL)
+                return _fileReference("href", value, fileURL)
             return element("wps:Data", _complex(value.format, data, wanted.format))
         case LayerValue():
-            return element(
-                "wps:Reference",
-                attributes={
-                    "href": anyURI(layerURL(value)),
-                    **complexEncoding(value.format),
-                },
-            )
+            attributes: dict[str, str | None] = {
+                "href": anyURI(layerURL(value)),
+                **complexEncoding(value.format),
+            }
+            return _referenceElement(attributes=attributes)
 
 
 def _literal(value: LiteralValue, described: OutputDescription | None = None) -> Markup:
@@ -280,15 +278,23 @@ def _double(number: float) -> str:
     return special.get(text, text[:-2] if text.endswith(".0") else text)
 
 
+def _referenceElement(
+    *contents: Markup | None, attributes: Mapping[str, str | None]
+) -> Markup:
+    """A Reference on a line of its own: Lizmap looks for one a line."""
+    return Markup(
+        "\n" + element("wps:Reference", *contents, attributes=attributes) + "\n"
+    )
+
+
 def _fileReference(
-    name: str, href: str, value: FileValue, fileURL: Callable[[str], str]
+    href: str, value: FileValue, fileURL: Callable[[str], str]
 ) -> Markup:
     # The URL gives the file as it is, whatever inline data would need.
     encoding = None if _isBase64(value.format) else value.format.encoding
     form = Format(value.format.mimeType, encoding, value.format.schema)
-    return element(
-        name,
-        attributes={href: anyURI(fileURL(value.path)), **complexEncoding(form)},
+    return _referenceElement(
+        attributes={href: anyURI(fileURL(value.path)), **complexEncoding(form)}
     )
 
 
@@ -375,7 +381,7 @@ def _inputValue(value: InputValue, fileURL: Callable[[str], str]) -> Markup:
         case ReferenceValue():
             return _reference(value)
         case FileValue():
-            return _fileReference("wps:Reference", "xlink:href", value, fileURL)
+            return _fileReference("xlink:href", value, fileURL)
 
 
 def _text(text: str, form: Format) -> Markup:
@@ -397,8 +403,7 @@ def _reference(value: ReferenceValue) -> Markup:
         body = element(
             "wps:BodyReference", attributes={"xlink:href": anyURI(value.bodyHref)}
         )
-    return element(
-        "wps:Reference",
+    return _referenceElement(
         *headers,
         body,
         attributes={

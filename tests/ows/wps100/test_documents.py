@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -712,6 +713,22 @@ class ResponseTests(DocumentTestCase):
         # What is not at hand is referenced.
         root = self.succeeded({"RASTER": file})
         self.assertEqual(len(list(root.iter(f"{{{WPS}}}Reference"))), 1)
+
+    def test_referenceLines(self) -> None:
+        """Each Reference is on a line of its own, where Lizmap looks for it."""
+        job = attrs.evolve(JOB, state=State.SUCCEEDED, finished=3.9)
+        request = ExecuteRequest(
+            "native:buffer",
+            inputs=(Input("A", ReferenceValue("http://h/?a=b", TIFF)),),
+            outputs=(OutputRequest("R", asReference=True), OutputRequest("S")),
+            lineage=True,
+        )
+        result = Result({name: FileValue(name, TIFF) for name in "RS"})
+        body = executeResponse(
+            job, request, PROCESS, result, fileURL=lambda path: f"http://h/{path}"
+        )
+        found = re.findall(r'wps:Reference.*href="([^"]+)"', body.decode())
+        self.assertEqual(found, ["http://h/?a=b", "http://h/R", "http://h/S"])
 
     def test_titles(self) -> None:
         """A title is the client's, the description's, the file's or the name."""

@@ -377,6 +377,17 @@ class XMLTests(RequestTestCase):
             )
             self.assertEqual(error.faults[0].locator, name)
 
+    def test_rawInDocument(self) -> None:
+        """MapStore's way to ask for an output's format in a document."""
+        request = post(
+            "<wps:ResponseForm><wps:ResponseDocument storeExecuteResponse='true'>"
+            '<wps:RawDataOutput mimeType="image/png"><ows:Identifier>O</ows:Identifier>'
+            "</wps:RawDataOutput></wps:ResponseDocument></wps:ResponseForm>"
+        )
+        self.assertFalse(request.raw)
+        self.assertTrue(request.asynchronous)
+        self.assertEqual(request.outputs, (OutputRequest("O", Format("image/png")),))
+
     def test_harmless(self) -> None:
         """What breaks the schema without harm is read."""
         expected = ExecuteRequest(
