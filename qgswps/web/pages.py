@@ -79,7 +79,7 @@ def jobs(
         rows.append(
             _row(
                 (
-                    link(each["status_url"], each["uuid"][:8]),
+                    link(each["record_url"], each["uuid"][:8]),
                     escape(each["identifier"]),
                     f'<span class="{state}">{state}</span>',
                     _bar(each),

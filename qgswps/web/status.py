@@ -87,8 +87,9 @@ def record(job: Job, base: str, position: int | None = None) -> dict[str, Any]:
         "queue_position": position,
         "exit_signal": job.signal,
         "peak_memory": job.peakMemory,
-        "status_url": Addresses.record(base, job.id),
-        "results_url": Addresses.status(base, job.id),
+        # With a query: Lizmap's proxy passes that on.
+        "status_url": Addresses.status(base, job.id),
+        "record_url": Addresses.record(base, job.id),
         "store_url": Addresses.files(base, job.id),
         "log_url": Addresses.log(base, job.id),
         "request": Addresses.request(base, job.id),

@@ -106,11 +106,12 @@ class LizmapTests(ClientTestCase):
         location = str(root.get("statusLocation"))
         uuid = parse_qs(urlsplit(location).query)["uuid"][0]
         # Lizmap asks by the job's id, and its record in between.
-        self.poll(
+        record = self.poll(
             lambda: self.server.get(f"status/{uuid}?SERVICE=WPS"),
             lambda answer: answer.json()["status"]["status"] == "DONE_STATUS",
         )
-        query = f"service=WPS&version=1.0.0&request=GetResults&uuid={uuid}&map=world"
+        # Then by the query of the URL in that record.
+        query = record.json()["status"]["status_url"].split("?")[1]
         return self.valid(self.server.get(f"ows/?{query}"))
 
     def test_layer(self) -> None:

@@ -249,7 +249,7 @@ class TreeTests(SiteTestCase):
         shown = self.json("/status/new")["status"]
         self.assertEqual(shown, listed[0])
         self.assertEqual(shown["percent_done"], 40)
-        self.assertEqual(shown["status_url"], "http://example.org/status/new")
+        self.assertEqual(shown["record_url"], "http://example.org/status/new")
 
     def test_storeFails(self) -> None:
         """Without a store there is no answer now."""

@@ -69,11 +69,11 @@ class StatusTests(SynchronousTestCase):
             "queue_position": 3,
             "exit_signal": "SIGKILL",
             "peak_memory": 8,
-            "status_url": "http://a/status/j",
-            "results_url": (
+            "status_url": (
                 "http://a/ows/?service=WPS&version=1.0.0&request=GetResults"
                 "&executionId=j&uuid=j"
             ),
+            "record_url": "http://a/status/j",
             "store_url": "http://a/jobs/j/files",
             "log_url": "http://a/jobs/j/log",
             "request": "http://a/status/j?key=request",
