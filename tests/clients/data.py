@@ -37,6 +37,9 @@ GML = (
     + "</gml:FeatureCollection>"
 )
 
+#: Of heights, as GDAL's colour tables are.
+COLORS = "0 0 0 0\n9000 255 255 255\n"
+
 ELEVATION = os.path.join(live.PROJECTS, "elevation.tif")
 
 

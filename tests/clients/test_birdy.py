@@ -146,6 +146,19 @@ class BirdyTests(unittest.TestCase):
         with open(data.ELEVATION, "rb") as file:
             self.assertEqual(data.size(content), data.size(file.read()))
 
+    def test_fileInput(self) -> None:
+        """A file by its path, beside a raster."""
+        raster = {
+            "data": data.encoded(data.ELEVATION),
+            "mimeType": "image/tiff",
+            "encoding": "base64",
+        }
+        path = os.path.abspath(self.mktemp() + ".txt")
+        with open(path, "w") as file:
+            file.write(data.COLORS)
+        found = self.call("gdal_colorrelief", input=raster, color_table={"path": path})
+        self.assertTrue(data.size(self.server.get(found["output"]).body))
+
     def test_several(self) -> None:
         """A list is several occurrences."""
         found = self.call("native_mergevectorlayers", layers=[LAYER, LAYER])

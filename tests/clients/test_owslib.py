@@ -260,6 +260,28 @@ class OWSLibTests(unittest.TestCase):
                 with open(data.ELEVATION, "rb") as file:
                     self.assertEqual(data.size(content), data.size(file.read()))
 
+    def test_fileInput(self) -> None:
+        """A file as a text and in base64."""
+        raster = {
+            "data": data.encoded(data.ELEVATION),
+            "mimeType": "image/tiff",
+            "encoding": "base64",
+        }
+        table = {"data": data.COLORS, "mimeType": "text/plain"}
+        text = base64.b64encode(data.COLORS.encode()).decode()
+        encoded = {"data": text, "mimeType": "text/plain", "encoding": "base64"}
+        for mode, colors in zip(MODES, (table, encoded), strict=True):
+            outputs = self.execute(
+                "gdal:colorrelief",
+                ("INPUT", raster),
+                ("COLOR_TABLE", colors),
+                outputs=[["OUTPUT", True, "image/tiff"]],
+                mode=mode,
+            )["outputs"]
+            content = self.content(outputs["OUTPUT"])
+            with open(data.ELEVATION, "rb") as file:
+                self.assertEqual(data.size(content), data.size(file.read()))
+
     def test_file(self) -> None:
         """A file that an algorithm writes, in both ways."""
         for mode in MODES:
