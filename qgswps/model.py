@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import attrs
 
@@ -150,6 +150,22 @@ class LayerType:
     kinds: tuple[str, ...]
     formats: tuple[Format, ...]
     default: str | None = None
+
+
+#: The kinds of vector layers; that of mixed geometries is C{vector}.
+VECTOR = frozenset(("vector", "point", "line", "polygon", "nogeometry"))
+
+
+def fits(kinds: Sequence[str], kind: str) -> bool:
+    """
+    Whether a layer of that kind can be taken where those kinds are asked
+    for (see L{LayerType.kinds}).
+    """
+    if not kinds or kind in kinds:
+        return True
+    # A layer of mixed geometries may have the ones that are asked for.
+    isMixed = kind == "vector" and not VECTOR.isdisjoint({*kinds} - {"nogeometry"})
+    return isMixed or (kind in VECTOR and "vector" in kinds)
 
 
 DataType = LiteralType | ComplexType | BoundingBoxType | LayerType
@@ -546,6 +562,9 @@ def resultProject(processId: str) -> str:
 
 
 # Maps
+
+#: The largest picture or coverage that maps give, in pixels a side.
+LARGEST_PICTURE = 8192
 
 
 @attrs.frozen

@@ -18,7 +18,9 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "qgswps"
 PLUGIN = "twisted.plugins.qgswps_plugin"
 
-_VALUES = frozenset({"errors", "jsonschema", "layerref", "model", "codec", "units"})
+_VALUES = frozenset(
+    {"errors", "jobfiles", "jsonschema", "layerref", "model", "codec", "units"}
+)
 _SEAMS = _VALUES | {
     "interfaces",
     "kinds",
@@ -42,6 +44,7 @@ _PARTS = _SEAMS | {
 #: qgswps; the AMP vocabulary is one of its own within C{pool}.
 LAYERS: dict[str, frozenset[str]] = {
     "errors": frozenset(),
+    "jobfiles": frozenset(),
     "jsonschema": frozenset(),
     "layerref": frozenset(),
     "model": frozenset({"errors"}),

@@ -1,14 +1,6 @@
 """
-The spool: one directory a job, with what its processes hand to each other.
-
-    jobs/{id}/task.json     what to do
-              inputs/       data that the client sent, if there is any; what was
-                            fetched for it is C{@} and a number
-              outputs/      what clients may download
-              result.json   what came of it
-              log           what the run printed
-              QGIS.conf     QGIS's settings, as the run has left them
-              tmp/          empty after the run
+The spool: one directory a job, with what its processes hand to each other
+(see L{qgswps.jobfiles}).
 
 All functions that touch the disk are meant for the reactor's thread pool.
 """
@@ -24,13 +16,8 @@ from typing import BinaryIO
 import attrs
 
 from qgswps import codec
+from qgswps.jobfiles import LOG, OUTPUTS, RESULT, TASK, TEMPORARY
 from qgswps.model import Result, Task
-
-TASK = "task.json"
-RESULT = "result.json"
-LOG = "log"
-OUTPUTS = "outputs"
-TEMPORARY = "tmp"
 
 #: How Python's fault handler begins what it has to say of a crash.
 _CRASH = "Fatal Python error:"

@@ -18,6 +18,7 @@ import attrs
 from qgswps import jsonschema, layerref, units
 from qgswps.errors import Fault, OWSError, invalid
 from qgswps.model import (
+    VECTOR,
     BoundingBoxType,
     BoundingBoxValue,
     ComplexType,
@@ -39,9 +40,10 @@ from qgswps.model import (
     ProjectSummary,
     Range,
     ReferenceValue,
+    fits,
 )
 from qgswps.ows import naming
-from qgswps.ows.context import VECTOR, Context, fits
+from qgswps.ows.context import Context
 
 INTEGERS = frozenset(
     (

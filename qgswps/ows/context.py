@@ -20,21 +20,11 @@ from qgswps.model import (
     ProjectPart,
     ProjectSummary,
     Range,
+    fits,
 )
-
-#: The kinds of vector layers.
-VECTOR = frozenset(("vector", "point", "line", "polygon", "nogeometry"))
 
 #: Of more bands than these only the first and the last are told.
 _LISTED_BANDS = 256
-
-
-def fits(kinds: tuple[str, ...], kind: str) -> bool:
-    """
-    Whether a layer of that kind can be taken where those kinds are asked
-    for (see L{LayerType.kinds}).
-    """
-    return not kinds or kind in kinds or ("vector" in kinds and kind in VECTOR)
 
 
 class Context:

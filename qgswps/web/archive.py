@@ -21,7 +21,8 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 import attrs
 
-from qgswps.jobs.spool import LOG, OUTPUTS, Spool, openBelow
+from qgswps.jobfiles import LOG, OUTPUTS
+from qgswps.jobs.spool import Spool, openBelow
 
 #: Endings of files that can't be made smaller.
 _COMPRESSED = (

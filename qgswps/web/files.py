@@ -14,7 +14,8 @@ from twisted.web.http import Request
 
 from qgswps.errors import Fault, OWSError
 from qgswps.interfaces import IMapServer
-from qgswps.jobs.spool import LOG, OUTPUTS, OutputFile, Spool
+from qgswps.jobfiles import LOG, OUTPUTS
+from qgswps.jobs.spool import OutputFile, Spool
 from qgswps.journal import Logger
 from qgswps.model import Job, MapRequest, State, resultProject
 from qgswps.threads import inThread

@@ -17,7 +17,7 @@ from lxml import etree
 from twisted.web.http import Request
 
 from qgswps.errors import OWSError, invalid, unsupported
-from qgswps.model import SERVICES
+from qgswps.model import LARGEST_PICTURE, SERVICES
 from qgswps.ows import xmlio
 
 #: The map services.
@@ -79,9 +79,6 @@ _CALL = re.compile(
 
 #: What belongs to the other services, not to OGC API Features.
 _NOT_OF_FEATURES = frozenset({"SERVICE", "REQUEST", "MAP", "TYPENAME", "TYPENAMES"})
-
-#: The largest picture or coverage, in pixels a side.
-LARGEST = 8192
 
 #: The longest query that is passed on, in bytes: AMP takes no longer texts.
 LONGEST = 60_000
@@ -232,8 +229,8 @@ def _checkSize(parameters: Mapping[str, str]) -> None:
             pixels = int(parameters.get(name, "1"))
         except ValueError:
             raise invalid(name, f"{name} is a number of pixels") from None
-        if not 0 < pixels <= LARGEST:
-            raise invalid(name, f"{name} is at most {LARGEST}, not {pixels}")
+        if not 0 < pixels <= LARGEST_PICTURE:
+            raise invalid(name, f"{name} is at most {LARGEST_PICTURE}, not {pixels}")
     box = parameters.get("BBOX", "").split(",")
     for name, side in (("RESX", 0), ("RESY", 1)):
         if name not in parameters:
@@ -243,8 +240,8 @@ def _checkSize(parameters: Mapping[str, str]) -> None:
             count = size / abs(float(parameters[name]))
         except (ValueError, IndexError, ZeroDivisionError):
             raise invalid(name, f"{name} is a number, and BBOX has four") from None
-        if not count <= LARGEST:
-            text = f"{name} makes more than {LARGEST} pixels of BBOX"
+        if not count <= LARGEST_PICTURE:
+            text = f"{name} makes more than {LARGEST_PICTURE} pixels of BBOX"
             raise invalid(name, text)
 
 

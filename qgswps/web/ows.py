@@ -11,8 +11,9 @@ from twisted.web.http import Request
 
 from qgswps.errors import OWSError, busy, failure
 from qgswps.interfaces import IJobQueue
+from qgswps.jobfiles import OUTPUTS
 from qgswps.jobs.queue import TIMEOUT
-from qgswps.jobs.spool import OUTPUTS, Spool
+from qgswps.jobs.spool import Spool
 from qgswps.model import (
     ExecuteRequest,
     FileValue,

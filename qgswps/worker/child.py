@@ -29,6 +29,7 @@ from qgis.PyQt.QtCore import QSettings
 
 from qgswps import codec
 from qgswps.errors import Fault, OWSError
+from qgswps.jobfiles import LOG, RESULT, TEMPORARY
 from qgswps.model import Result
 from qgswps.pool.commands import (
     Execute,
@@ -44,11 +45,6 @@ from qgswps.pool.commands import (
 from qgswps.worker import maps, project, runner
 from qgswps.worker.feedback import Feedback
 from qgswps.worker.loop import BlockingTransport
-
-#: Names of files in the job directory.
-LOG = "log"
-RESULT = "result.json"
-TEMPORARY = "tmp"
 
 #: The errors of disks that are full, or of which somebody has had their share.
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})

@@ -8,12 +8,13 @@ so that a text could be an option of the program, or a command of the shell.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from qgis.core import QgsProcessingAlgorithm, QgsProcessingParameterDefinition
 
 from qgswps.errors import Fault, OWSError
+from qgswps.worker import texts
 
 #: Providers that write a script for the shell, with texts in double quotes.
 _SHELLS = {"grass", "grass7", "saga", "sagang", "otb"}
@@ -37,7 +38,7 @@ def check(algorithm: QgsProcessingAlgorithm, values: Mapping[str, Any]) -> None:
     for param in algorithm.parameterDefinitions():
         if param.isDestination() or param.type() in _OURS:
             continue
-        for text in _texts(values.get(param.name())):
+        for text in texts.within(values.get(param.name())):
             reason = None
             if provider == "gdal":
                 reason = _onCommandLine(param, text)
@@ -48,12 +49,6 @@ def check(algorithm: QgsProcessingAlgorithm, values: Mapping[str, Any]) -> None:
                 faults.append(Fault("InvalidParameterValue", told, param.name()))
     if faults:
         raise OWSError(faults)
-
-
-def _texts(value: Any) -> Iterator[str]:
-    for each in value if isinstance(value, list | tuple) else [value]:
-        if isinstance(each, str):
-            yield each
 
 
 def _onCommandLine(param: QgsProcessingParameterDefinition, text: str) -> str | None:

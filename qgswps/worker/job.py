@@ -12,11 +12,6 @@ from qgis.core import QgsCoordinateReferenceSystem, QgsProcessingContext, QgsPro
 
 from qgswps.model import ExecuteRequest, Format, OutputRequest, ResultLayer
 
-INPUTS = "inputs"
-OUTPUTS = "outputs"
-#: What is in it goes with the end of the run.
-TEMPORARY = "tmp"
-
 _UNSAFE = re.compile(r"[^\w.\- ]+")
 
 

@@ -16,9 +16,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from qgswps.errors import OWSError, invalid
+from qgswps.jobfiles import INPUTS
 from qgswps.model import ComplexValue, FileValue, Format
 from qgswps.worker import archives, formats
-from qgswps.worker.job import INPUTS, Job, encoded, fileName
+from qgswps.worker.job import Job, encoded, fileName
 from qgswps.worker.readers import HEAD, READERS, Reader
 
 _VECTORS = {"vector", "point", "line", "polygon", "nogeometry"}

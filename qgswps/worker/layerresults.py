@@ -27,6 +27,7 @@ from qgis.core import (
 )
 
 from qgswps.errors import failure
+from qgswps.jobfiles import OUTPUTS, TEMPORARY
 from qgswps.model import FileValue, LayerValue, OutputData, ResultLayer
 from qgswps.worker import (
     archives,
@@ -38,7 +39,7 @@ from qgswps.worker import (
     styles,
 )
 from qgswps.worker.formats import OutputFormat
-from qgswps.worker.job import OUTPUTS, TEMPORARY, Job, fileName
+from qgswps.worker.job import Job, fileName
 
 #: Separates a file from what of it is a layer, in QGIS's sources.
 _PART = "|"

@@ -24,7 +24,7 @@ from qgis.core import (
 )
 
 from qgswps.model import ExecuteRequest
-from qgswps.worker import needs
+from qgswps.worker import needs, texts
 from qgswps.worker.project import PartialProject
 
 #: Modules that need of a project only what they are given: our own and QGIS's.
@@ -51,7 +51,7 @@ def opening(
     def run(*arguments: Any, **keywords: Any) -> None:
         # Who runs an algorithm gives it first, and then its parameters.
         given = [*arguments, *keywords.values()]
-        partial.openMentioned(_strings(given[1:]))
+        partial.openMentioned(texts.within(given[1:]))
         _openForAlgorithm(partial, given[0])
 
     replaced = [
@@ -105,15 +105,3 @@ def _openForAlgorithm(partial: PartialProject, algorithm: Any) -> None:
         partial.openAll()
     else:
         partial.openMentioned(own)
-
-
-def _strings(value: Any) -> Iterator[str]:
-    """The texts in a value of any depth."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for each in value.values():
-            yield from _strings(each)
-    elif isinstance(value, (list, tuple, set)):
-        for each in value:
-            yield from _strings(each)

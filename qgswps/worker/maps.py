@@ -12,16 +12,13 @@ from qgis.core import QgsApplication, QgsProject
 
 from qgswps import codec
 from qgswps.errors import Fault, OWSError, invalid
+from qgswps.jobfiles import RESULT, TASK
 from qgswps.model import Result, Task
 from qgswps.worker import compat, resultproject
 from qgswps.worker import project as projects
 
 if TYPE_CHECKING:
     from qgswps.worker.mapserver import MapServer
-
-#: Names of files in a job directory.
-TASK = "task.json"
-RESULT = "result.json"
 
 #: The Debian packages that QGIS Server and its services are in.
 PACKAGES = "qgis-server-wms, -wfs, -wfs3, -wcs and -wmts"

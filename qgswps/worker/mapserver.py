@@ -22,13 +22,12 @@ from qgis.server import (
     QgsServerResponse,
 )
 
-#: The largest picture, in pixels a side; coverages are limited in the server.
-LARGEST = 8192
+from qgswps.model import LARGEST_PICTURE
 
-#: What QGIS Server finds in its environment.
+#: What QGIS Server finds in its environment; coverages are limited in the server.
 _ENVIRONMENT = {
-    "QGIS_SERVER_WMS_MAX_WIDTH": str(LARGEST),
-    "QGIS_SERVER_WMS_MAX_HEIGHT": str(LARGEST),
+    "QGIS_SERVER_WMS_MAX_WIDTH": str(LARGEST_PICTURE),
+    "QGIS_SERVER_WMS_MAX_HEIGHT": str(LARGEST_PICTURE),
     # What a client says becomes the text of labels there, and expressions in
     # it are evaluated.
     "QGIS_SERVER_DISABLE_GETPRINT": "1",

@@ -14,6 +14,7 @@ from qgis.core import (
 )
 
 from qgswps.errors import failure
+from qgswps.jobfiles import OUTPUTS
 from qgswps.model import (
     ComplexType,
     DataType,
@@ -27,7 +28,7 @@ from qgswps.model import (
     OutputDescription,
 )
 from qgswps.worker import archives, compat, formats, jsonvalues, layerresults
-from qgswps.worker.job import OUTPUTS, Job, fileName
+from qgswps.worker.job import Job, fileName
 from qgswps.worker.parameters.destinations import fileFormats
 from qgswps.worker.parameters.layers import kindsOf
 from qgswps.worker.parameters.literals import numberText

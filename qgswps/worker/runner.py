@@ -18,6 +18,7 @@ from qgis.core import (
 
 from qgswps import codec
 from qgswps.errors import Fault, OWSError, failure, missing
+from qgswps.jobfiles import OUTPUTS, TASK
 from qgswps.model import ECHO, InputValue, LayerValue, Result, Task
 from qgswps.worker import (
     commandline,
@@ -31,10 +32,7 @@ from qgswps.worker import (
     resultproject,
 )
 from qgswps.worker.feedback import Feedback
-from qgswps.worker.job import OUTPUTS, Job
-
-#: The file that says what to do, in the job directory.
-TASK = "task.json"
+from qgswps.worker.job import Job
 
 
 def run(directory: str, feedback: Feedback) -> Result:

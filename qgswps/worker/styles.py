@@ -34,9 +34,10 @@ from qgis.core import (
 from qgis.PyQt.QtGui import QColor
 from qgis.PyQt.QtXml import QDomDocument
 
+from qgswps.jobfiles import OUTPUTS
 from qgswps.model import WorkerSettings
 from qgswps.worker import compat, project
-from qgswps.worker.job import OUTPUTS, Job, fileName
+from qgswps.worker.job import Job, fileName
 
 #: Where styles are kept, in the job directory.
 STYLES = "styles"

@@ -16,6 +16,7 @@ from osgeo import gdal, osr
 from qgis.core import QgsProject, QgsRasterLayer, QgsVectorLayer
 
 from qgswps import codec
+from qgswps.jobfiles import RESULT, TASK
 from qgswps.model import (
     ComplexValue,
     ExecuteRequest,
@@ -62,10 +63,10 @@ def _request(processId: str, layer: ComplexValue | LiteralValue) -> ExecuteReque
 
 def _runJob(directory: str, task: Task, log: Callable[[str, str], None]) -> None:
     os.mkdir(directory)
-    codec.write(os.path.join(directory, runner.TASK), task)
+    codec.write(os.path.join(directory, TASK), task)
     with open(os.devnull, "w") as silence, contextlib.redirect_stdout(silence):
         result = runner.run(directory, Feedback(lambda percent, text: None))
-    codec.write(os.path.join(directory, "result.json"), result)
+    codec.write(os.path.join(directory, RESULT), result)
     for fault in result.faults:
         log("warn", f"warm-up failed: {task.request.processId}: {fault.text}")
 

@@ -6,7 +6,7 @@ import os
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from qgswps import codec
+from qgswps import codec, jobfiles
 from qgswps.jobs import spool
 from qgswps.model import FileValue, Format, Result
 from tests.fakes import makeTask
@@ -27,11 +27,13 @@ class SpoolTests(SynchronousTestCase):
         task = makeTask(map="France")
         self.assertEqual(self.spool.create("j", task), self.path())
         self.assertTrue(os.path.isabs(self.path()))
-        self.assertEqual(sorted(os.listdir(self.path())), [spool.OUTPUTS, spool.TASK])
+        self.assertEqual(
+            sorted(os.listdir(self.path())), [jobfiles.OUTPUTS, jobfiles.TASK]
+        )
         self.assertEqual(self.spool.task("j"), task)
         self.assertEqual(self.spool.jobIds(), ["j"])
         self.assertEqual(os.stat(self.path()).st_mode & 0o007, 0, "others may look")
-        mode = os.stat(self.path(spool.TASK)).st_mode
+        mode = os.stat(self.path(jobfiles.TASK)).st_mode
         self.assertEqual(mode & 0o077, 0, "a password may be read")
 
     def test_createTwice(self) -> None:
@@ -54,7 +56,7 @@ class SpoolTests(SynchronousTestCase):
         """The result and the files that it names can be read."""
         self.spool.create("j", makeTask())
         result = Result({"OUT": FileValue("outputs/a.txt", Format("text/plain"))})
-        codec.write(self.path(spool.RESULT), result)
+        codec.write(self.path(jobfiles.RESULT), result)
         with open(self.path("outputs", "a.txt"), "wb") as file:
             file.write(b"\0data")
         self.assertEqual(self.spool.result("j"), result)
@@ -70,17 +72,17 @@ class SpoolTests(SynchronousTestCase):
             (b"".join(b"%d\n" % n for n in range(9000)), ["8997", "8998", "8999"]),
             (b"\xff\n" + b"x" * 9000, ["x" * 500]),
         ]:
-            with open(self.path(spool.LOG), "wb") as file:
+            with open(self.path(jobfiles.LOG), "wb") as file:
                 file.write(text)
             self.assertEqual(self.spool.lastLines("j", 3), lines)
 
     def test_remove(self) -> None:
         """What a run needed goes first, then all; neither needs to be there."""
         self.spool.create("j", makeTask())
-        os.makedirs(self.path(spool.TEMPORARY, "deep"))
+        os.makedirs(self.path(jobfiles.TEMPORARY, "deep"))
         for _ in range(2):
             self.spool.tidy("j")
-            self.assertNotIn(spool.TEMPORARY, os.listdir(self.path()))
+            self.assertNotIn(jobfiles.TEMPORARY, os.listdir(self.path()))
         for _ in range(2):
             self.spool.remove("j")
             self.assertEqual(self.spool.jobIds(), [])
@@ -88,7 +90,7 @@ class SpoolTests(SynchronousTestCase):
     def test_crash(self) -> None:
         """Where a crash happened is not for clients."""
         self.spool.create("j", makeTask())
-        with open(self.path(spool.LOG), "w") as file:
+        with open(self.path(jobfiles.LOG), "w") as file:
             file.write('a\nFatal Python error: Aborted\n\n  File "/x.py", line 1\n')
         self.assertEqual(self.spool.lastLines("j"), ["a"])
 
@@ -168,8 +170,8 @@ class SpoolTests(SynchronousTestCase):
         """The directory tells how far a run has come."""
         self.spool.create("j", makeTask())
         self.assertFalse(self.spool.hasBegun("j") or self.spool.hasResult("j"))
-        with open(self.path(spool.LOG), "w"):
+        with open(self.path(jobfiles.LOG), "w"):
             pass
         self.assertTrue(self.spool.hasBegun("j"))
-        codec.write(self.path(spool.RESULT), Result())
+        codec.write(self.path(jobfiles.RESULT), Result())
         self.assertTrue(self.spool.hasResult("j"))

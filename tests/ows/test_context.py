@@ -20,8 +20,9 @@ from qgswps.model import (
     ProjectPart,
     ProjectSummary,
     Range,
+    fits,
 )
-from qgswps.ows.context import Context, fits
+from qgswps.ows.context import Context
 from qgswps.ows.wps100.documents import processDescriptions
 from tests.schemas import assertValid
 
@@ -75,10 +76,20 @@ class FitsTests(SynchronousTestCase):
         self.assertEqual(len(set(every)), 11)
 
     def test_fits(self) -> None:
-        """A layer of unknown geometry is no point layer."""
-        self.assertFalse(fits(("point",), "vector"))
-        self.assertTrue(fits(("vector",), "vector"))
-        self.assertFalse(fits(("vector",), "raster"))
+        """A layer of mixed geometries may have points; a table has none."""
+        for kinds, kind, expected in (
+            (("point",), "vector", True),
+            (("raster", "line"), "vector", True),
+            (("nogeometry",), "vector", False),
+            (("raster",), "vector", False),
+            (("vector",), "vector", True),
+            (("vector",), "nogeometry", True),
+            (("point", "line", "polygon"), "nogeometry", False),
+            (("vector",), "raster", False),
+            (("line",), "point", False),
+            ((), "raster", True),
+        ):
+            self.assertIs(fits(kinds, kind), expected, (kinds, kind))
 
 
 class InProjectTests(SynchronousTestCase):

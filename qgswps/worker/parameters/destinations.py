@@ -19,10 +19,11 @@ from qgis.core import (
 )
 
 from qgswps.errors import invalid
+from qgswps.jobfiles import OUTPUTS, TEMPORARY
 from qgswps.model import Format, InputValue, LiteralType, Metadata
 from qgswps.worker import compat, formats
 from qgswps.worker.formats import OutputFormat, mediaType
-from qgswps.worker.job import OUTPUTS, TEMPORARY, Job, fileName
+from qgswps.worker.job import Job, fileName
 from qgswps.worker.parameters.base import Handler, register, text
 
 

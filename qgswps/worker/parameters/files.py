@@ -14,6 +14,7 @@ from typing import Any
 
 from qgis.core import QgsProcessingParameterDefinition
 
+from qgswps.jobfiles import INPUTS, OUTPUTS, TEMPORARY
 from qgswps.model import (
     ComplexType,
     DataType,
@@ -24,7 +25,7 @@ from qgswps.model import (
     Metadata,
 )
 from qgswps.worker import archives, compat, formats
-from qgswps.worker.job import INPUTS, OUTPUTS, Job, fileName
+from qgswps.worker.job import Job, fileName
 from qgswps.worker.parameters.base import Handler, copied, register, text, unexpected
 
 _FOLDER = 1
@@ -86,7 +87,7 @@ def _unpacked(
 
     @return: the path of a folder with all that is in it.
     """
-    packed = job.newFile("tmp", fileName(param.name(), "input") + ".zip")
+    packed = job.newFile(TEMPORARY, fileName(param.name(), "input") + ".zip")
     copied(param, given, packed, job)
     folder = job.newFile(INPUTS, fileName(param.name(), "input"))
     os.makedirs(folder)

@@ -23,6 +23,7 @@ from qgswps.model import (
     LayerType,
     LiteralValue,
     Metadata,
+    fits,
 )
 from qgswps.worker import compat, layerdata, project, subsets
 from qgswps.worker.job import Job
@@ -71,18 +72,6 @@ def kindsOf(dataTypes: Sequence[int]) -> tuple[str, ...]:
     return ("vector",) if "vector" in kinds and len(kinds) > 1 else tuple(kinds)
 
 
-def fits(kind: str, kinds: Sequence[str]) -> bool:
-    """Whether a layer of a kind may be given where these are allowed."""
-    if not kinds or kind in kinds:
-        return True
-    isVector = kind in ("vector", "point", "line", "polygon", "nogeometry")
-    # A layer of mixed geometries may have the ones that are needed.
-    return isVector and (
-        "vector" in kinds
-        or (kind == "vector" and bool({"point", "line", "polygon"} & set(kinds)))
-    )
-
-
 def said(kinds: Sequence[str]) -> str:
     """Kinds of layer in words."""
     words = {
@@ -127,7 +116,7 @@ class LayerHandler(Handler):
         kinds = kindsOf(self._dataTypes(param))
         layer, reference = self._layer(param, given, kinds, job)
         kind = project.kindOf(layer)
-        if not fits(kind, kinds):
+        if not fits(kinds, kind):
             raise unexpected(param, said([kind]), said(kinds))
         job.sees(layer.crs())
         if reference is None or not reference.isSubset:
@@ -207,7 +196,7 @@ class LayerHandler(Handler):
                 else _named(kinds),
             )
         fitting = sorted(
-            name for name, kind in project.offered(job.project) if fits(kind, kinds)
+            name for name, kind in project.offered(job.project) if fits(kinds, kind)
         )
         return unexpected(
             param,

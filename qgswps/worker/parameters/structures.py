@@ -10,8 +10,10 @@ from typing import Any, ClassVar
 from qgis.core import QgsProcessingParameterDefinition
 
 from qgswps import jsonschema
+from qgswps.jobfiles import OUTPUTS
 from qgswps.model import ComplexType, ComplexValue, Format, InputValue, LiteralValue
-from qgswps.worker.job import OUTPUTS, Job, fileName
+from qgswps.worker import texts
+from qgswps.worker.job import Job, fileName
 from qgswps.worker.parameters import colors
 from qgswps.worker.parameters.base import (
     Handler,
@@ -498,7 +500,7 @@ class AnyHandler(Handler):
             found = jsonschema.parse(given)
         except ValueError:
             found = given
-        for each in _texts(found):
+        for each in texts.within(found):
             if _isAddress(each):
                 # It might be opened for whoever sent it.
                 raise unexpected(
@@ -510,19 +512,6 @@ class AnyHandler(Handler):
                 param, repr(shown), f"what QGIS takes for the type {param.type()}"
             )
         return found
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """All texts in a value."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for name, each in value.items():
-            yield name
-            yield from _texts(each)
-    elif isinstance(value, list):
-        for each in value:
-            yield from _texts(each)
 
 
 def _isAddress(given: str) -> bool:

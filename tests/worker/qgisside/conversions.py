@@ -43,7 +43,7 @@ from qgswps.model import (
 )
 from qgswps.worker import parameters
 from qgswps.worker.parameters import destinations
-from qgswps.worker.parameters.layers import fits, kindsOf
+from qgswps.worker.parameters.layers import kindsOf
 from qgswps.worker.parameters.spatial import readCrs
 from tests.worker.qgisside.support import JobCase
 
@@ -155,7 +155,7 @@ class DescriptionTests(JobCase):
         self.assertEqual(raster.formats[0], Format("image/tiff", "base64"))
 
     def test_kinds(self) -> None:
-        """QGIS's source types as kinds of layer, and what fits them."""
+        """QGIS's source types as kinds of layer."""
         for types, kinds in (
             ([-2], ()),
             ([-1], ("point", "line", "polygon")),
@@ -166,16 +166,6 @@ class DescriptionTests(JobCase):
             ([3, -2], ()),
         ):
             self.assertEqual(kindsOf(types), kinds, types)
-        for kind, kinds, fit in (
-            ("point", ("vector",), True),
-            ("nogeometry", ("vector",), True),
-            ("nogeometry", ("point", "line", "polygon"), False),
-            ("vector", ("point",), True),
-            ("raster", ("vector",), False),
-            ("raster", (), True),
-            ("line", ("point",), False),
-        ):
-            self.assertIs(fits(kind, kinds), fit, (kind, kinds))
 
     def test_extent(self) -> None:
         """The default CRS comes first; a default box has x before y."""

@@ -32,6 +32,7 @@ from qgis.PyQt.QtGui import QColor, QImage
 
 from qgswps import codec
 from qgswps.errors import OWSError, failure
+from qgswps.jobfiles import TASK
 from qgswps.model import (
     ComplexValue,
     FileValue,
@@ -586,7 +587,7 @@ class ServiceTests(ResultCase):
                 raw=True,
                 map="world",
             )
-            codec.write(os.path.join(directory, runner.TASK), Task(request, WORLD))
+            codec.write(os.path.join(directory, TASK), Task(request, WORLD))
             result = runner.run(directory, Feedback(lambda *report: None))
             self.assertIsInstance(result.outputs["OUTPUT"], expected)
             self.assertTrue(resultproject.exists(directory, "native:buffer"))

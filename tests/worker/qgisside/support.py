@@ -13,6 +13,7 @@ from typing import Any
 from qgis.core import QgsProcessingContext, QgsProject
 
 from qgswps import codec
+from qgswps.jobfiles import TASK
 from qgswps.model import (
     ComplexValue,
     ExecuteRequest,
@@ -135,7 +136,7 @@ class JobCase(unittest.TestCase):
         shutil.rmtree(os.path.join(self.directory, "inputs"), ignore_errors=True)
         map_ = "world" if project else None
         request = ExecuteRequest(processId, inputs, outputs, map=map_)
-        codec.write(os.path.join(self.directory, runner.TASK), Task(request, project))
+        codec.write(os.path.join(self.directory, TASK), Task(request, project))
         feedback = Feedback(lambda *report: self.reports.append(report))
         return runner.run(self.directory, feedback)
 
