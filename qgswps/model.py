@@ -93,6 +93,8 @@ class LiteralType:
     @ivar part: what of a project it names; None for no such thing.
     @ivar dynamic: a JSON object may stand for it that says how each feature
         gives its own: C{{"field": …}} or C{{"expression": …}}.
+    @ivar form: what the text has to be like, one of L{qgswps.forms.FORMS};
+        empty for anything.
     """
 
     dataType: str = "string"
@@ -102,6 +104,7 @@ class LiteralType:
     uoms: tuple[str, ...] = ()
     part: ProjectPart | None = None
     dynamic: bool = False
+    form: str = ""
 
 
 @attrs.frozen
@@ -113,12 +116,14 @@ class ComplexType:
     @ivar maximumMegabytes: cap on an inline or referenced input.
     @ivar default: the text that QGIS takes when no value is given.
     @ivar jsonSchema: what JSON has to be like, as the text of a JSON Schema.
+    @ivar form: what a text has to be like, as in L{LiteralType.form}.
     """
 
     formats: tuple[Format, ...]
     maximumMegabytes: int | None = None
     default: str | None = None
     jsonSchema: str | None = None
+    form: str = ""
 
 
 @attrs.frozen

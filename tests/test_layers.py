@@ -19,7 +19,7 @@ PACKAGE = "qgswps"
 PLUGIN = "twisted.plugins.qgswps_plugin"
 
 _VALUES = frozenset(
-    {"errors", "jobfiles", "jsonschema", "layerref", "model", "codec", "units"}
+    {"errors", "forms", "jobfiles", "jsonschema", "layerref", "model", "codec", "units"}
 )
 _SEAMS = _VALUES | {
     "interfaces",
@@ -44,6 +44,7 @@ _PARTS = _SEAMS | {
 #: qgswps; the AMP vocabulary is one of its own within C{pool}.
 LAYERS: dict[str, frozenset[str]] = {
     "errors": frozenset(),
+    "forms": frozenset({"jsonschema"}),
     "jobfiles": frozenset(),
     "jsonschema": frozenset(),
     "layerref": frozenset(),

@@ -12,10 +12,11 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import attrs
 
-from qgswps import jsonschema, layerref, units
+from qgswps import forms, jsonschema, layerref, units
 from qgswps.errors import Fault, OWSError, invalid
 from qgswps.model import (
     VECTOR,
@@ -65,8 +66,6 @@ _TIMES: dict[str, tuple[Callable[[str], object], str]] = {
     "date": (datetime.date.fromisoformat, "2024-05-31"),
     "time": (datetime.time.fromisoformat, "12:00:00"),
 }
-#: Longer JSON is looked at by the worker.
-_JSON_SIZE = 1 << 16
 _BOOLEANS = {"true": "true", "1": "true", "false": "false", "0": "false"}
 
 
@@ -171,6 +170,7 @@ def _absent(value: InputValue, described: InputDescription) -> bool:
         and data.dataType == "string"
         and data.part is None
         and not data.allowed
+        and data.form in ("", "expression")
     )
     return described.minOccurs == 0 and not free
 
@@ -195,8 +195,10 @@ def _value(
             return _box(value, data)
         case ComplexType():
             given = _complex(value, data.formats, data.maximumMegabytes)
-            if data.jsonSchema is not None and isinstance(given, ComplexValue):
-                _checkJson(given, data.jsonSchema)
+            if isinstance(given, ComplexValue) and not _isBase64(given.format.encoding):
+                _mustBe(data.form, given.data)
+                if data.jsonSchema is not None:
+                    _checkJson(given, data.jsonSchema)
             return given
         case LayerType():
             if isinstance(value, LiteralValue) and withMap:
@@ -229,6 +231,8 @@ def _layer(
         reference = layerref.parse(text)
     except ValueError as why:
         raise _Unfit(str(why)) from None
+    if reference is not None:
+        _mustBe("expression", reference.select or "")
     if project is not None:
         meant = text if reference is None else reference.name
         layer = _meant(meant, data, project)
@@ -279,6 +283,7 @@ def _literal(value: InputValue, data: LiteralType) -> LiteralValue:
         _checkDynamic(value.value)
         return value
     text = _typed(value.value, data.dataType)
+    _mustBe(data.form, text)
     if value.uom and data.uoms:
         value = attrs.evolve(value, uom=_uom(value.uom, data))
         if value.uom != data.uoms[0]:
@@ -287,10 +292,17 @@ def _literal(value: InputValue, data: LiteralType) -> LiteralValue:
             if inDefault is not None and data.ranges:
                 _chosen(repr(inDefault), data)
             return attrs.evolve(value, value=text)
-    # Of times, which may be in any time zone, the worker decides.
-    if data.allowed or (data.ranges and data.dataType not in _TIMES):
+    if data.dataType in _TIMES:
+        _inTime(text, data)
+    elif data.allowed or data.ranges:
         text = _chosen(text, data)
     return attrs.evolve(value, value=text)
+
+
+def _mustBe(form: str, text: str) -> None:
+    expected = forms.fault(form, text)
+    if expected is not None:
+        raise _Unfit(f"is {expected}, not {_short(text)}")
 
 
 def _uom(text: str, data: LiteralType) -> str:
@@ -318,6 +330,7 @@ def _checkDynamic(text: str) -> None:
         or not all(isinstance(each, str) and each for each in found.values())
     ):
         raise _Unfit(f"{expected}, not {_short(text)}")
+    _mustBe("expression", found.get("expression", ""))
 
 
 def _typed(text: str, dataType: str) -> str:
@@ -342,6 +355,27 @@ def _typed(text: str, dataType: str) -> str:
             raise _Unfit(f"is like {example}, not {_short(text)}") from None
         return bare
     return text
+
+
+def _inTime(text: str, data: LiteralType) -> None:
+    """
+    See whether a time is within its bounds.  One with a time zone and bounds
+    without, or the other way round, are for the worker to compare.
+    """
+    read: Callable[[str], Any] = _TIMES[data.dataType][0]
+    moment = read(text)
+    for interval in data.ranges:
+        try:
+            earliest, latest = (
+                None if bound is None else read(bound)
+                for bound in (interval.minimum, interval.maximum)
+            )
+            early = earliest is not None and moment < earliest
+            late = latest is not None and moment > latest
+        except (TypeError, ValueError):
+            continue
+        if early or late:
+            raise _Unfit(f"is {_interval(interval)}, not {_short(text)}")
 
 
 def _number(text: str) -> float:
@@ -403,6 +437,10 @@ def _box(value: InputValue, data: BoundingBoxType) -> BoundingBoxValue:
         raise _Unfit("has two coordinates in each corner")
     if not all(math.isfinite(number) for number in (*value.lower, *value.upper)):
         raise _Unfit("has finite coordinates")
+    if value.crs is not None:
+        _mustBe("crs", value.crs)
+    if any(low > high for low, high in zip(value.lower, value.upper, strict=True)):
+        raise _Unfit("has the lower corner first, in the order of axes of its CRS")
     return value
 
 
@@ -449,9 +487,11 @@ def _checkJson(value: ComplexValue, schema: str) -> None:
     QGIS's own, which the worker reads.
     """
     text = value.data.strip()
-    if _isBase64(value.format.encoding) or len(text) > _JSON_SIZE:
-        return
-    if _essence(value.format.mimeType) != "application/json" or text[0] not in "[{":
+    if (
+        len(text) > forms.LONGEST
+        or _essence(value.format.mimeType) != "application/json"
+        or text[0] not in "[{"
+    ):
         return
     try:
         wrong = list(

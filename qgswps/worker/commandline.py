@@ -13,7 +13,7 @@ from typing import Any
 
 from qgis.core import QgsProcessingAlgorithm, QgsProcessingParameterDefinition
 
-from qgswps.errors import Fault, OWSError
+from qgswps.errors import Fault
 from qgswps.worker import texts
 
 #: Providers that write a script for the shell, with texts in double quotes.
@@ -26,15 +26,14 @@ _OPTIONS = {"EXTRA", "OPTIONS", "CREATION_OPTIONS"}
 _OURS = {"source", "vector", "raster", "layer", "multilayer", "mesh", "file"}
 
 
-def check(algorithm: QgsProcessingAlgorithm, values: Mapping[str, Any]) -> None:
+def faults(algorithm: QgsProcessingAlgorithm, values: Mapping[str, Any]) -> list[Fault]:
     """
-    Refuse texts that would be more than a value on a command line.
+    The texts that would be more than a value on a command line.
 
     @param values: by the names of parameters, as QGIS takes them.
-    @raise OWSError: with all that is wrong.
     """
     provider = algorithm.provider().id()
-    faults = []
+    found = []
     for param in algorithm.parameterDefinitions():
         if param.isDestination() or param.type() in _OURS:
             continue
@@ -46,9 +45,8 @@ def check(algorithm: QgsProcessingAlgorithm, values: Mapping[str, Any]) -> None:
                 reason = _inShell(param, text)
             if reason is not None:
                 told = f"{param.name()} {reason}"
-                faults.append(Fault("InvalidParameterValue", told, param.name()))
-    if faults:
-        raise OWSError(faults)
+                found.append(Fault("InvalidParameterValue", told, param.name()))
+    return found
 
 
 def _onCommandLine(param: QgsProcessingParameterDefinition, text: str) -> str | None:

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import traceback
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -117,10 +118,12 @@ def _run(directory: str, feedback: Feedback) -> Result:
     context.setProject(source)
     job = Job(directory, request, source, context, task.project is not None)
     job.sees(source.crs())
-    values = _values(algorithm, job)
-    commandline.check(algorithm, values)
+    values, faults = _values(algorithm, job)
+    faults += commandline.faults(algorithm, values)
     with lazyproject.opening(partial, algorithm):
-        _check(algorithm, values, context)
+        faults += _unaccepted(algorithm, values, context, faults)
+        if faults:
+            raise OWSError(faults)
         if not algorithm.validateInputCrs(values, context):
             feedback.pushWarning("Not all input layers use the same CRS.")
         results, ok = algorithm.run(values, context, feedback, {}, False)
@@ -153,11 +156,12 @@ def _run(directory: str, feedback: Feedback) -> Result:
     return Result(outputs=made, layers=tuple(job.layers))
 
 
-def _values(algorithm: QgsProcessingAlgorithm, job: Job) -> dict[str, Any]:
+def _values(
+    algorithm: QgsProcessingAlgorithm, job: Job
+) -> tuple[dict[str, Any], list[Fault]]:
     """
-    What the algorithm is run with.
-
-    @raise OWSError: with all that is wrong with the inputs.
+    What the algorithm is run with, without the inputs that are wrong, and all
+    that is wrong with those.
     """
     given: dict[str, list[InputValue]] = {}
     for each in job.request.inputs:
@@ -203,35 +207,79 @@ def _values(algorithm: QgsProcessingAlgorithm, job: Job) -> dict[str, Any]:
         else:
             if value is not None:
                 values[name] = value
-    if faults:
-        raise OWSError(faults)
-    return values
+    return values, faults
 
 
-def _check(
-    algorithm: QgsProcessingAlgorithm, values: dict[str, Any], context: Any
-) -> None:
+def _unaccepted(
+    algorithm: QgsProcessingAlgorithm,
+    values: dict[str, Any],
+    context: Any,
+    known: Sequence[Fault],
+) -> list[Fault]:
     """
-    Let QGIS look at the parameters.
+    What QGIS does not accept of the parameters.
 
-    @raise OWSError: with all that QGIS does not accept.
+    @param known: what is wrong already; the inputs that they name have no
+        value, which is no fault of its own.
     """
-    ok, text = algorithm.checkParameterValues(values, context)
-    if ok:
-        return
+    text = _objection(algorithm, values, context, complete=not known)
+    if text is None and not known:
+        # It may take what a parameter's own check does not.
+        return []
+    wrong = {fault.locator for fault in known}
     faults: list[Fault] = []
     for definition in algorithm.parameterDefinitions():
         name = definition.name()
-        if definition.checkValueIsAcceptable(values.get(name), context):
+        if name in wrong or definition.checkValueIsAcceptable(
+            values.get(name), context
+        ):
             continue
         if name not in values:
             faults += missing(name).faults
         else:
             reason = f"{name} has a value that QGIS does not accept"
             faults.append(Fault("InvalidParameterValue", reason, name))
-    if not faults:
-        # QGIS names the parameter in its text, at least of its own checks.
-        names = [d.name() for d in algorithm.parameterDefinitions() if d.name() in text]
-        locator = max(names, key=len) if names else None
-        faults = [Fault("InvalidParameterValue", text, locator)]
-    raise OWSError(faults)
+    if text is None:
+        return faults
+    # QGIS names the parameter in its text, at least of its own checks.
+    named = _mentioned(algorithm, text)
+    if not known and not faults:
+        locator = max(named, key=len) if named else None
+        return [Fault("InvalidParameterValue", text, locator)]
+    wrong.update(fault.locator for fault in faults)
+    # What it says of a wrong input follows from that.
+    if named and not wrong & set(named):
+        locator = max(named, key=len)
+        faults.append(Fault("InvalidParameterValue", text, locator))
+    return faults
+
+
+def _objection(
+    algorithm: QgsProcessingAlgorithm,
+    values: dict[str, Any],
+    context: Any,
+    complete: bool,
+) -> str | None:
+    """
+    What the algorithm itself says of its parameters; None if they will do.
+
+    @param complete: whether it gets all that were given.
+    """
+    try:
+        ok, text = algorithm.checkParameterValues(values, context)
+    except Exception:
+        if complete:
+            raise
+        # One in Python may rely on what it has not got here.
+        return None
+    return None if ok else str(text)
+
+
+def _mentioned(algorithm: QgsProcessingAlgorithm, text: str) -> list[str]:
+    """The names of the parameters that a text speaks of."""
+    return [
+        definition.name()
+        for definition in algorithm.parameterDefinitions()
+        for said in (definition.name(), definition.description())
+        if said and re.search(rf"(?<!\w){re.escape(said)}(?!\w)", text)
+    ]

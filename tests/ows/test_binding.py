@@ -8,6 +8,7 @@ import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from qgswps.errors import OWSError
+from qgswps.forms import FORMS
 from qgswps.model import (
     BoundingBoxType,
     BoundingBoxValue,
@@ -33,6 +34,7 @@ from qgswps.model import (
     ReferenceValue,
 )
 from qgswps.ows.binding import bind, unknownProcess
+from tests import formtexts
 
 GEOJSON = Format("application/geo+json")
 GML = Format("text/xml; subtype=gml/3.1.1", schema="http://gml.xsd")
@@ -234,6 +236,41 @@ class LiteralTests(BindTestCase):
             else:
                 self.assertIn("is like ", self.refused(data, text(given)))
 
+    def test_bounds(self) -> None:
+        """Times are within their bounds, as far as time zones let that be told."""
+        start = Range("2024-01-01T00:00:00Z")
+        for dataType, bounds, given, said in [
+            ("date", Range("2024-01-01", "2024-12-31"), "2024-05-31", None),
+            ("date", Range("2024-01-01", "2024-12-31"), "2025-01-01", " to 2024"),
+            ("date", Range("2024-01-01", None), "2023-12-31", "2024-01-01 or more"),
+            ("time", Range(None, "18:00:00"), "18:00:01", "18:00:00 or less"),
+            ("time", Range(None, "18:00:00"), "18:00", None),
+            ("dateTime", start, "2023-12-31T23:00:00Z", "or more"),
+            ("dateTime", start, "2024-01-01T00:30:00+01:00", "or more"),
+            ("dateTime", Range("2024-01-01T00:00:00"), "2023-12-31T23:00:00Z", None),
+        ]:
+            data = LiteralType(dataType, ranges=(bounds,))
+            if said is None:
+                self.assertEqual(self.bindInput(data, text(given)), (text(given),))
+            else:
+                self.assertIn(said, self.refused(data, text(given)))
+
+    def test_textForms(self) -> None:
+        """Texts that have a form of their own, as literals and as data."""
+        plain = Format("text/plain")
+        for form, (said, _) in FORMS.items():
+            isData = form in ("point", "geometry")
+            data = (
+                ComplexType((plain,), form=form) if isData else LiteralType(form=form)
+            )
+            for given in formtexts.GOOD[form]:
+                expected = ComplexValue(given, plain) if isData else text(given)
+                self.assertEqual(self.bindInput(data, text(given)), (expected,))
+            for given in filter(None, formtexts.BAD[form]):
+                self.assertIn(said, self.refused(data, text(given)))
+            if form != "expression":
+                self.assertEqual(self.bindInput(data, text(" "), minOccurs=0), ())
+
     def test_dynamic(self) -> None:
         """A number, or what gives each feature its own."""
         data = LiteralType("float", ranges=(Range("0"),), dynamic=True)
@@ -250,6 +287,7 @@ class LiteralTests(BindTestCase):
             '{"field": 1}',
             '{"other": "a"}',
             '{"field": "a", "expression": "b"}',
+            '{"expression": "(a"}',
         ):
             self.refused(data, text(given))
         self.refused(LiteralType("float"), text('{"field": "a"}'))
@@ -394,6 +432,10 @@ class BoxTests(BindTestCase):
             text("1,2,3,4,5,6,7"),
             BoundingBoxValue((1, 2, 3), (4, 5, 6)),
             BoundingBoxValue((1, 2), (4, float("inf"))),
+            BoundingBoxValue((1, 2), (0, 3)),
+            BoundingBoxValue((1, 2), (2, 1), "EPSG:4326"),
+            BoundingBoxValue((1, 2), (3, 4), "nonsense"),
+            text("1,2,3,4,EPSG:x"),
             ComplexValue("1,2,3,4", GEOJSON),
             ReferenceValue("http://h/", Format("")),
         ]:

@@ -18,7 +18,7 @@ from qgis.core import (
     QgsProperty,
 )
 
-from qgswps import jsonschema
+from qgswps import forms, jsonschema
 from qgswps.errors import OWSError, invalid
 from qgswps.model import (
     ComplexValue,
@@ -274,6 +274,17 @@ def checkExpression(param: QgsProcessingParameterDefinition, source: str) -> Non
 
 def _isBase64(given: ComplexValue) -> bool:
     return (given.format.encoding or "").lower() == "base64"
+
+
+def mustBe(param: QgsProcessingParameterDefinition, form: str, given: str) -> None:
+    """
+    See whether a text is of one of L{forms.FORMS}.
+
+    @raise OWSError: it is not.
+    """
+    expected = forms.fault(form, given)
+    if expected is not None:
+        raise unexpected(param, repr(given), expected)
 
 
 def content(

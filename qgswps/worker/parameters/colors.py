@@ -8,11 +8,12 @@ from typing import Any
 from qgis.core import QgsProcessingParameterDefinition, QgsSymbolLayerUtils
 from qgis.PyQt.QtGui import QColor
 
+from qgswps import forms
 from qgswps.model import InputValue, LiteralType, Metadata
 from qgswps.worker.job import Job
 from qgswps.worker.parameters.base import Handler, default, register, text, unexpected
 
-EXPECTED = "a colour as CSS writes it, such as #ff8000 or rgba(255, 128, 0, 0.5)"
+EXPECTED = forms.FORMS["color"][0]
 
 
 def read(given: str) -> QColor | None:
@@ -39,7 +40,8 @@ class ColorHandler(Handler):
         value = default(param)
         if isinstance(value, str):
             value = read(value)
-        return LiteralType("string", css(value) if isinstance(value, QColor) else None)
+        shown = css(value) if isinstance(value, QColor) else None
+        return LiteralType("string", shown, form="color")
 
     def metadata(self, param: QgsProcessingParameterDefinition) -> list[Metadata]:
         opacity = str(param.opacityEnabled()).lower()

@@ -30,7 +30,18 @@ class ExpressionHandler(Handler):
 
     def data(self, param: QgsProcessingParameterDefinition) -> LiteralType:
         value = default(param)
-        return LiteralType("string", str(value) if value else None)
+        return LiteralType(
+            "string",
+            str(value) if value else None,
+            form="expression" if self._isQgis(param) else "",
+        )
+
+    @staticmethod
+    def _isQgis(param: QgsProcessingParameterDefinition) -> bool:
+        return (
+            not hasattr(param, "expressionType")
+            or compat.number(param.expressionType()) == _QGIS
+        )
 
     def value(
         self,
@@ -39,12 +50,8 @@ class ExpressionHandler(Handler):
         job: Job,
     ) -> str:
         given = text(param, inputs[0])
-        isQgis = (
-            not hasattr(param, "expressionType")
-            or compat.number(param.expressionType()) == _QGIS
-        )
         # An empty one is for QGIS to judge: it may be optional.
-        if isQgis and given.strip():
+        if self._isQgis(param) and given.strip():
             checkExpression(param, given)
         return given
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,7 +18,7 @@ from qgis.core import (
     QgsReferencedPointXY,
 )
 
-from qgswps import jsonschema
+from qgswps import forms, jsonschema
 from qgswps.model import ComplexType, Format, InputValue, Metadata
 from qgswps.worker import compat
 from qgswps.worker.job import Job
@@ -42,11 +41,6 @@ FORMATS = (
 )
 
 _EXPECTED = "GeoJSON, GML, WKT or SRID=…;WKT"
-
-_SRID = re.compile(r"SRID=(\d+)\s*;\s*(.+)", re.I | re.S)
-#: WKT or coordinates, and a CRS as QGIS writes it behind them.
-_WITH_CRS = re.compile(r"(.+?)\s*\[([^\[\]]+)\]", re.S)
-_PAIR = re.compile(r"\(?\s*([^,\s()]+)\s*[,\s]\s*([^,\s()]+)\s*\)?")
 
 #: The numbers of QGIS's types of geometry.
 _KINDS = {0: "Point", 1: "Line", 2: "Polygon"}
@@ -75,21 +69,13 @@ def read(text: str) -> Place:
         return _fromGeoJson(text)
     if text.startswith("<"):
         return _fromGml(text)
-    srid = _SRID.fullmatch(text)
-    if srid is not None:
-        # Databases that write it so have x before y.
-        return Place(_fromWkt(srid[2]), _crs(f"EPSG:{srid[1]}")[0])
-    named = _WITH_CRS.fullmatch(text)
-    crs, inverted = None, False
-    if named is not None:
-        crs, inverted = _crs(named[2])
-        text = named[1]
-    pair = _PAIR.fullmatch(text)
-    if pair is not None:
-        x, y = float(pair[1]), float(pair[2])
-        geometry = QgsGeometry.fromPointXY(QgsPointXY(x, y))
+    parts = forms.placeText(text)
+    # Databases that write an SRID have x before y, as its form says.
+    crs, inverted = (None, False) if parts.crs is None else _crs(parts.crs)
+    if parts.pair is not None:
+        geometry = QgsGeometry.fromPointXY(QgsPointXY(*parts.pair))
     else:
-        geometry = _fromWkt(text)
+        geometry = _fromWkt(parts.wkt)
     return Place(_swapped(geometry) if inverted else geometry, crs)
 
 
@@ -132,12 +118,7 @@ def _fromGeoJson(text: str) -> Place:
 def _fromGml(text: str) -> Place:
     # GDAL's own parser knows no entities, and wants no declaration.
     text = re.sub(r"^<\?xml[^>]*\?>", "", text).lstrip()
-    if "<!" in text.replace("<!--", ""):
-        raise ValueError("it has a document type")
-    try:
-        name = ElementTree.fromstring(text).get("srsName")
-    except ElementTree.ParseError as error:
-        raise ValueError(f"it is not XML: {error}") from None
+    name = forms.xmlRoot(text).get("srsName")
     crs, inverted = _crs(name) if name else (None, False)
     geometry = _fromOgr(ogr.CreateGeometryFromGML, text)
     return Place(_swapped(geometry) if inverted else geometry, crs)
@@ -191,7 +172,9 @@ class PointHandler(Handler):
     def data(self, param: QgsProcessingParameterDefinition) -> ComplexType:
         value = default(param)
         return ComplexType(
-            FORMATS, default=value if isinstance(value, str) and value else None
+            FORMATS,
+            default=value if isinstance(value, str) and value else None,
+            form="point",
         )
 
     def value(
@@ -228,7 +211,9 @@ class GeometryHandler(Handler):
         value = default(param)
         if hasattr(value, "asWkt"):
             value = value.asWkt()
-        return ComplexType(FORMATS, default=str(value) if value else None)
+        return ComplexType(
+            FORMATS, default=str(value) if value else None, form="geometry"
+        )
 
     def metadata(self, param: QgsProcessingParameterDefinition) -> list[Metadata]:
         kinds = [Metadata("processing:geometryType", k) for k in self._kinds(param)]

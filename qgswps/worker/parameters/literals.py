@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from qgis.core import QgsProcessingParameterDefinition, QgsUnitTypes
 
-from qgswps import units
+from qgswps import forms, units
 from qgswps.model import (
     InputValue,
     LiteralType,
@@ -24,6 +24,7 @@ from qgswps.worker.parameters.base import (
     Handler,
     default,
     listed,
+    mustBe,
     register,
     text,
     unexpected,
@@ -485,11 +486,19 @@ class RangeHandler(Handler):
         value = default(param)
         if isinstance(value, (list, tuple)):
             value = ",".join(numberText(float(each)) for each in value)
-        return LiteralType("string", str(value) if value else None)
+        shown = str(value) if value else None
+        return LiteralType("string", shown, form=self._form(param))
+
+    @staticmethod
+    def _isInteger(param: QgsProcessingParameterDefinition) -> bool:
+        return compat.number(param.dataType()) == _INTEGER
+
+    def _form(self, param: QgsProcessingParameterDefinition) -> str:
+        return "integerrange" if self._isInteger(param) else "range"
 
     def metadata(self, param: QgsProcessingParameterDefinition) -> list[Metadata]:
-        integer = compat.number(param.dataType()) == _INTEGER
-        return [Metadata("processing:dataType", "Integer" if integer else "Double")]
+        kind = "Integer" if self._isInteger(param) else "Double"
+        return [Metadata("processing:dataType", kind)]
 
     def value(
         self,
@@ -497,9 +506,7 @@ class RangeHandler(Handler):
         inputs: Sequence[InputValue],
         job: Job,
     ) -> list[float]:
-        integer = compat.number(param.dataType()) == _INTEGER
-        given = text(param, inputs[0]).strip()
-        parts = given.removeprefix("[").removesuffix("]").split(",")
-        if len(parts) != 2:
-            raise unexpected(param, repr(given), "two numbers as min,max")
-        return [toNumber(param, part, integer) for part in parts]
+        given = text(param, inputs[0])
+        mustBe(param, self._form(param), given)
+        low, high = forms.numbers(given)
+        return [int(low), int(high)] if self._isInteger(param) else [low, high]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from typing import Any
 
 from qgis.core import QgsProcessingParameterDefinition
 
+from qgswps import forms
 from qgswps.model import InputValue, LiteralType, Range
 from qgswps.worker import compat
 from qgswps.worker.job import Job
@@ -25,7 +25,6 @@ from qgswps.worker.parameters.times import readDateTime
 
 _STATIC = "static"
 _CURRENT = "current-context-time"
-_STEP = re.compile(r"\[?\s*(\d+)\s*,\s*(\d+)\s*\]?", re.ASCII)
 
 
 @register
@@ -70,7 +69,7 @@ class MeshTimeHandler(Handler):
 
     def data(self, param: QgsProcessingParameterDefinition) -> LiteralType:
         value = default(param)
-        return LiteralType("string", str(value) if value else None)
+        return LiteralType("string", str(value) if value else None, form="meshtime")
 
     def value(
         self,
@@ -81,12 +80,7 @@ class MeshTimeHandler(Handler):
         given = text(param, inputs[0]).strip()
         found = self._time(self._short(given))
         if found is None:
-            raise unexpected(
-                param,
-                repr(given),
-                f"{_STATIC}, {_CURRENT}, a date and time such as"
-                " 2024-05-31T12:00:00Z, or a dataset as group,dataset",
-            )
+            raise unexpected(param, repr(given), forms.FORMS["meshtime"][0])
         return found
 
     @staticmethod
@@ -107,9 +101,9 @@ class MeshTimeHandler(Handler):
     def _time(given: str) -> dict[str, Any] | None:
         if given in (_STATIC, _CURRENT):
             return {"type": given}
-        step = _STEP.fullmatch(given)
+        step = forms.meshStep(given)
         if step is not None:
-            return {"type": "dataset-time-step", "value": list(map(int, step.groups()))}
+            return {"type": "dataset-time-step", "value": list(step)}
         try:
             return {"type": "defined-date-time", "value": readDateTime(given)}
         except ValueError:

@@ -15,6 +15,7 @@ from qgis.core import (
     QgsReferencedRectangle,
 )
 
+from qgswps import forms
 from qgswps.model import (
     BoundingBoxType,
     BoundingBoxValue,
@@ -23,17 +24,18 @@ from qgswps.model import (
     LiteralValue,
 )
 from qgswps.worker.job import Job
-from qgswps.worker.parameters.base import Handler, default, register, text, unexpected
+from qgswps.worker.parameters.base import (
+    Handler,
+    default,
+    mustBe,
+    register,
+    text,
+    unexpected,
+)
 
 #: What is published for extents after the project's CRS; any other CRS is
 #: understood too.
 _CRSS = ("EPSG:4326", "EPSG:3857")
-
-_SHORT = re.compile(r"([A-Za-z_]+[0-9]*):([\w.\-]+)")
-#: Forms that name the CRS's own order of axes (OGC 07-092r3, section 7).
-_URN = re.compile(r"urn:(?:x-)?ogc:def:crs:(\w+):([\w.]*):([\w.\-]+)", re.I)
-_URL = re.compile(r"https?://www\.opengis\.net/def/crs/(\w+)/([\w.]+)/([\w.\-]+)", re.I)
-_GML_URL = re.compile(r"https?://www\.opengis\.net/gml/srs/(\w+)\.xml#(\w+)", re.I)
 
 _EXTENT = re.compile(
     r"\s*([^,\s]+)\s*,\s*([^,\s]+)\s*,\s*([^,\s]+)\s*,\s*([^,\s\[]+)\s*(?:\[(.+)\])?\s*"
@@ -48,15 +50,10 @@ def readCrs(given: str) -> tuple[QgsCoordinateReferenceSystem, bool]:
         it come in the order of the CRS's own axes rather than x before y.
     """
     given = given.strip()
-    for form in (_URN, _URL):
-        match = form.fullmatch(given)
-        if match:
-            authority, _, code = match.groups()
-            crs = _byCode(authority, code)
-            return crs, authority.upper() != "OGC" and crs.hasAxisInverted()
-    match = _GML_URL.fullmatch(given) or _SHORT.fullmatch(given)
-    if match:
-        return _byCode(*match.groups()), False
+    named = forms.crsName(given)
+    if named is not None:
+        crs = QgsCoordinateReferenceSystem(f"{named.authority}:{named.code}")
+        return crs, named.ownAxes and crs.hasAxisInverted()
     if given.upper().startswith(("PROJ:", "WKT:")):
         return QgsCoordinateReferenceSystem(given), False
     if given.startswith("+"):
@@ -64,14 +61,6 @@ def readCrs(given: str) -> tuple[QgsCoordinateReferenceSystem, bool]:
     if "[" in given:
         return QgsCoordinateReferenceSystem.fromWkt(given), False
     return QgsCoordinateReferenceSystem(), False
-
-
-def _byCode(authority: str, code: str) -> QgsCoordinateReferenceSystem:
-    authority = authority.upper()
-    if authority in ("OGC", "CRS") and code.upper() in ("CRS84", "84"):
-        # With x before y it is the same, and known to more programs.
-        authority, code = "EPSG", "4326"
-    return QgsCoordinateReferenceSystem(f"{authority}:{code}")
 
 
 @register
@@ -84,7 +73,7 @@ class CrsHandler(Handler):
         value = default(param)
         if isinstance(value, QgsCoordinateReferenceSystem):
             value = value.authid() or value.toWkt()
-        return LiteralType("string", None if value is None else str(value))
+        return LiteralType("string", None if value is None else str(value), form="crs")
 
     def value(
         self,
@@ -182,7 +171,7 @@ class CoordinateOperationHandler(Handler):
 
     def data(self, param: QgsProcessingParameterDefinition) -> LiteralType:
         value = default(param)
-        return LiteralType("string", str(value) if value else None)
+        return LiteralType("string", str(value) if value else None, form="operation")
 
     def value(
         self,
@@ -191,13 +180,5 @@ class CoordinateOperationHandler(Handler):
         job: Job,
     ) -> str:
         given = text(param, inputs[0]).strip()
-        # PROJ knows its grids by name; other files are none of a client's.
-        if given and (
-            not given.startswith("+proj=") or "/" in given or "+init" in given
-        ):
-            raise unexpected(
-                param,
-                repr(given),
-                "an operation as PROJ writes it, such as +proj=pipeline +step …",
-            )
+        mustBe(param, "operation", given)
         return given

@@ -13,10 +13,16 @@ from qgis.core import (
     QgsProcessingOutputDefinition,
     QgsProcessingOutputMapLayer,
     QgsProcessingOutputMultipleLayers,
+    QgsProcessingOutputString,
+    QgsProcessingParameterCrs,
+    QgsProcessingParameterEnum,
+    QgsProcessingParameterExpression,
     QgsProcessingParameterFileDestination,
     QgsProcessingParameterFolderDestination,
     QgsProcessingParameterMapLayer,
+    QgsProcessingParameterNumber,
     QgsProcessingParameterString,
+    QgsProcessingParameterVectorLayer,
     QgsRectangle,
     QgsVectorLayer,
 )
@@ -140,3 +146,39 @@ class Silent(QgsProcessingAlgorithm):
         feedback.pushInfo(self.parameterAsString(parameters, "WORD", context))
         feedback.pushWarning("careful")
         return {"COUNT": 3}
+
+
+class Picky(QgsProcessingAlgorithm):
+    """Has a say of its own in what its parameters are."""
+
+    def name(self):
+        return "picky"
+
+    def displayName(self):
+        return "Picky"
+
+    def createInstance(self):
+        return Picky()
+
+    def initAlgorithm(self, configuration=None):
+        add = self.addParameter
+        add(QgsProcessingParameterVectorLayer("LAYER", "Layer"))
+        add(QgsProcessingParameterNumber("LOW", "Least", defaultValue=0))
+        add(QgsProcessingParameterNumber("HIGH", "Most", defaultValue=9))
+        add(QgsProcessingParameterCrs("CRS", "Target"))
+        add(QgsProcessingParameterExpression("RULE", "Rule", "1"))
+        add(
+            QgsProcessingParameterEnum(
+                "WAYS", "Ways", ["on foot", "by bus", "by air"], True, [0, 2]
+            )
+        )
+        self.addOutput(QgsProcessingOutputString("SAID", "What it was given"))
+
+    def checkParameterValues(self, parameters, context):
+        low = self.parameterAsInt(parameters, "LOW", context)
+        if low > self.parameterAsInt(parameters, "HIGH", context):
+            return False, "LOW is more than HIGH"
+        return super().checkParameterValues(parameters, context)
+
+    def processAlgorithm(self, parameters, context, feedback):
+        return {"SAID": str(self.parameterAsEnums(parameters, "WAYS", context))}

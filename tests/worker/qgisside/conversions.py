@@ -105,7 +105,7 @@ class DescriptionTests(JobCase):
             (STATIC, LiteralType("string", "blue", tuple(OPTIONS)), (0, 1)),
             (FIELD, LiteralType("string", part=OF_FIELDS), (1, 1)),
             (FIELDS, LiteralType("string", part=OF_FIELDS), (1, 1000)),
-            (CRS, LiteralType("string", "EPSG:3857"), (0, 1)),
+            (CRS, LiteralType("string", "EPSG:3857", form="crs"), (0, 1)),
             (
                 BAND,
                 LiteralType("integer", "1", ranges=(Range("1"),), part=OF_BANDS),

@@ -8,7 +8,7 @@ import json
 import shutil
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from qgis.core import (
     QgsApplication,
@@ -18,6 +18,7 @@ from qgis.core import (
     QgsProcessingParameterBoolean,
     QgsProcessingParameterColor,
     QgsProcessingParameterCoordinateOperation,
+    QgsProcessingParameterCrs,
     QgsProcessingParameterDatabaseSchema,
     QgsProcessingParameterDatabaseTable,
     QgsProcessingParameterDateTime,
@@ -49,7 +50,7 @@ from qgis.core import (
 from qgis.PyQt.QtCore import QDate, QDateTime, Qt, QTime
 from qgis.PyQt.QtGui import QColor
 
-from qgswps import jsonschema
+from qgswps import forms, jsonschema
 from qgswps.errors import OWSError
 from qgswps.model import (
     ComplexType,
@@ -66,6 +67,7 @@ from qgswps.model import (
 )
 from qgswps.worker import catalogue, parameters
 from qgswps.worker.parameters import base, connections
+from tests import formtexts
 from tests.worker.qgisside.support import JobCase
 
 INTEGER = QgsProcessingParameterNumber.Type.Integer
@@ -203,13 +205,13 @@ class TypeTests(ParameterCase):
         """Data type, default, bounds, occurrences."""
         bounds = (Range("2024-01-01", "2024-12-31"),)
         for param, data, occurs in (
-            (EXPRESSION, LiteralType("string", "1+1"), (0, 1)),
-            (RANGE, LiteralType("string", "0,255"), (0, 1)),
-            (RANGES, LiteralType("string"), (1, 1)),
-            (COLOR, LiteralType("string", "#ff8000"), (0, 1)),
-            (OPERATION, LiteralType("string"), (1, 1)),
+            (EXPRESSION, LiteralType("string", "1+1", form="expression"), (0, 1)),
+            (RANGE, LiteralType("string", "0,255", form="integerrange"), (0, 1)),
+            (RANGES, LiteralType("string", form="range"), (1, 1)),
+            (COLOR, LiteralType("string", "#ff8000", form="color"), (0, 1)),
+            (OPERATION, LiteralType("string", form="operation"), (1, 1)),
             (GROUPS, LiteralType("integer", ranges=(Range("0"),)), (1, 1000)),
-            (MESH_TIME, LiteralType("string"), (1, 1)),
+            (MESH_TIME, LiteralType("string", form="meshtime"), (1, 1)),
             (MOMENT, LiteralType("dateTime"), (1, 1)),
             (DAY, LiteralType("date", "2024-05-01", ranges=bounds), (0, 1)),
             (CLOCK, LiteralType("time"), (1, 1)),
@@ -404,11 +406,11 @@ class LiteralTests(ParameterCase):
             (EXPRESSION, "1 +", "expected an expression"),
             (EXPRESSION, "env('HOME')", "without the function env"),
             (EXPRESSION, "@project_path", "without the variable @project_path"),
-            (RANGE, "1", "expected two numbers as min,max"),
-            (RANGE, "1,2,3", "expected two numbers"),
-            (RANGE, "1.5,2", "expected an integer"),
-            (RANGES, "nan,1", "expected a number"),
-            (RANGES, "0,inf", "expected a number"),
+            (RANGE, "1", "expected two integers as min,max"),
+            (RANGE, "1,2,3", "expected two integers"),
+            (RANGE, "1.5,2", "expected two integers"),
+            (RANGES, "nan,1", "not finite"),
+            (RANGES, "0,inf", "not finite"),
             (COLOR, "reddish", "expected a colour as CSS"),
             (OPERATION, "/etc/passwd", "expected an operation"),
             (OPERATION, "+proj=hgridshift +grids=/etc/passwd", "expected an op"),
@@ -484,7 +486,7 @@ class LiteralTests(ParameterCase):
             ("{", "expected a value"),
         ):
             self.assertIn(text, self.refused(NUMBER, given))
-        self.assertIn("a number", self.refused(RANGES, '{"field": "a"},1'))
+        self.assertIn("no number", self.refused(RANGES, '{"field": "a"},1'))
 
     def test_units(self) -> None:
         """Numbers are converted to the unit that QGIS takes."""
@@ -513,6 +515,40 @@ class LiteralTests(ParameterCase):
             (DISTANCE, "km", "expected a number without a unit"),
         ):
             self.assertIn(text, self.refused(param, LiteralValue("1", None, uom)))
+
+
+class FormTests(ParameterCase):
+    """What the server says of texts without QGIS, and what QGIS says."""
+
+    PARAMS: ClassVar[dict[str, Any]] = {
+        "crs": QgsProcessingParameterCrs("P", "P"),
+        "operation": OPERATION,
+        "point": POINT,
+        "geometry": GEOMETRY,
+        "range": RANGES,
+        "integerrange": RANGE,
+        "color": COLOR,
+        "meshtime": MESH_TIME,
+        "expression": EXPRESSION,
+    }
+
+    def test_described(self) -> None:
+        """Each type is described with its form."""
+        self.assertEqual(set(self.PARAMS), set(forms.FORMS))
+        for form, param in self.PARAMS.items():
+            data = parameters.describe(param).data
+            assert isinstance(data, (LiteralType, ComplexType))
+            self.assertEqual(data.form, form)
+
+    def test_agreement(self) -> None:
+        """What the server lets pass is taken; what it refuses would be refused."""
+        for form, param in self.PARAMS.items():
+            for given in formtexts.GOOD[form]:
+                with self.subTest(f"{form} {given}"):
+                    self.assertIsNotNone(self.convert(param, given))
+            for given in formtexts.BAD[form]:
+                with self.subTest(f"{form} {given}"):
+                    self.assertIn("expected", self.refused(param, given))
 
 
 class DataTests(ParameterCase):

@@ -477,6 +477,43 @@ class FaultTests(JobCase):
             {"INPUT", "SEGMENTS", "DISSOLVE", "NOTHING"},
         )
 
+    def test_withQgisOwn(self) -> None:
+        """What conversion finds, what QGIS finds and what the algorithm finds."""
+        result = self.run_(
+            "script:picky",
+            literal("LOW", "7"),
+            literal("HIGH", "3"),
+            literal("RULE", "nothing("),
+            literal("WAYS", "by boat"),
+            literal("OTHER", "1"),
+        )
+        found = {fault.locator: fault for fault in result.faults}
+        self.assertEqual(len(found), len(result.faults))
+        self.assertEqual(
+            {name: fault.code for name, fault in found.items()},
+            {
+                "OTHER": "InvalidParameterValue",
+                "RULE": "InvalidParameterValue",
+                "WAYS": "InvalidParameterValue",
+                "LAYER": "MissingParameterValue",
+                "CRS": "MissingParameterValue",
+                "HIGH": "InvalidParameterValue",
+            },
+        )
+        self.assertEqual(found["HIGH"].text, "LOW is more than HIGH")
+
+    def test_whatFollows(self) -> None:
+        """An algorithm's word on an input that is wrong already is not repeated."""
+        result = self.run_(
+            "script:picky",
+            literal("LOW", "12"),
+            literal("HIGH", "much"),
+            data("LAYER", POINT, GEOJSON.mimeType),
+            literal("CRS", "EPSG:4326"),
+        )
+        self.assertEqual([fault.locator for fault in result.faults], ["HIGH"])
+        self.assertIn("expected an integer", result.faults[0].text)
+
     def test_missing(self) -> None:
         """A required input that was not given, as QGIS itself sees it."""
         result = self.run_("native:buffer")
