@@ -68,8 +68,10 @@ class ProjectPart:
     """
     What of a project a literal names, to know what there is to choose from.
 
-    @ivar kind: C{field}, C{band}, C{layout} or C{theme}.
-    @ivar parent: the input that says which layer has the fields or bands.
+    @ivar kind: C{field}, C{band}, C{group} (of a mesh's datasets), C{layout}
+        or C{theme}.
+    @ivar parent: the input that says which layer has the fields, bands or
+        groups.
     @ivar fieldType: the fields that fit: C{numeric}, C{string}, C{datetime},
         C{binary}, C{boolean}; None for any.
     """
@@ -95,6 +97,8 @@ class LiteralType:
         gives its own: C{{"field": …}} or C{{"expression": …}}.
     @ivar form: what the text has to be like, one of L{qgswps.forms.FORMS};
         empty for anything.
+    @ivar defaults: the texts that QGIS takes, all of them, when no value is
+        given; C{default} is None where these are several.
     """
 
     dataType: str = "string"
@@ -105,6 +109,7 @@ class LiteralType:
     part: ProjectPart | None = None
     dynamic: bool = False
     form: str = ""
+    defaults: tuple[str, ...] = ()
 
 
 @attrs.frozen
@@ -273,6 +278,7 @@ class LayerSummary:
     @ivar crs: authority id, C{EPSG:4326}.
     @ivar fields: a vector layer's attributes.
     @ivar bands: how many bands a raster layer has.
+    @ivar groups: the names of a mesh layer's groups of datasets.
     """
 
     id: str
@@ -283,6 +289,7 @@ class LayerSummary:
     valid: bool = True
     fields: tuple[FieldSummary, ...] = ()
     bands: int = 0
+    groups: tuple[str, ...] = ()
 
 
 @attrs.frozen

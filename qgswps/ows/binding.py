@@ -119,6 +119,10 @@ def bind(
             name = described.identifier
             inputs.append(attrs.evolve(item, identifier=name, value=value))
     faults.extend(_occurrences(inputs, description.inputs))
+    if project is not None:
+        faulty = {fault.locator for fault in faults}
+        fine = [item for item in inputs if item.identifier not in faulty]
+        faults.extend(_parts(fine, description, project))
     outputs, wrong = _outputs(request, description)
     faults.extend(wrong)
     if faults:
@@ -269,6 +273,66 @@ def _part(
             return attrs.evolve(value, value=candidate)
     choices = f"one of {_list(names)}" if names else f"a {part.kind}, but there is none"
     raise _Unfit(f"is {choices}, not {_short(value.value)}")
+
+
+def _parts(
+    inputs: list[Input], description: ProcessDescription, project: Context
+) -> Iterable[Fault]:
+    """
+    What is wrong with the fields, bands and groups that are named: a layer of
+    the project tells which it has.
+    """
+    for item in inputs:
+        described = description.input(item.identifier)
+        data = described.data if described is not None else None
+        if not isinstance(data, LiteralType) or data.part is None:
+            continue
+        parent = description.input(data.part.parent or "")
+        if parent is None or not isinstance(parent.data, LayerType):
+            continue
+        layers = [
+            _meant(_nameOf(each.value.value, project), parent.data, project)
+            for each in inputs
+            if each.identifier == parent.identifier
+            and isinstance(each.value, LiteralValue)
+        ]
+        if layers and isinstance(item.value, LiteralValue):
+            names = dict.fromkeys(n for layer in layers for n in _has(layer, data.part))
+            why = _unknownPart(item.value.value, data.part, tuple(names))
+            if why is not None:
+                text = f"the input {item.identifier} {why}"
+                yield Fault("InvalidParameterValue", text, item.identifier)
+
+
+def _nameOf(text: str, project: Context) -> str:
+    """The layer that a bound value names."""
+    reference = None if text in project.names(()) else layerref.parse(text)
+    return text if reference is None else reference.name
+
+
+def _has(layer: LayerSummary, part: ProjectPart) -> Iterable[str]:
+    match part.kind:
+        case "field":
+            return (field.name for field in layer.fields)
+        case "band":
+            return (str(number + 1) for number in range(layer.bands))
+    return layer.groups
+
+
+def _unknownPart(text: str, part: ProjectPart, names: tuple[str, ...]) -> str | None:
+    """Why there is no such field, band or group; None if there is."""
+    if part.kind == "group" and text.strip().isdecimal():
+        # Its number, which the worker knows.
+        return None
+    # QGIS does not heed the case of the letters of fields.
+    known = {name.lower() for name in names}
+    if {text.lower(), text.strip().lower()} & known:
+        return None
+    what = {"field": "a field", "band": "a band", "group": "a group of datasets"}
+    said = what.get(part.kind, "a part")
+    if not names:
+        return f"is {said}, but the layer has none"
+    return f"is one of {_list(names)}, not {_short(text)}"
 
 
 def _literal(value: InputValue, data: LiteralType) -> LiteralValue:

@@ -142,8 +142,11 @@ class Context:
             return data
         if part.kind == "field":
             return _choice(data, self._fieldsOf(parent.data, part.fieldType))
-        layers = self.fitting(parent.data.kinds)
-        return _bands(data, max((layer.bands for _, layer in layers), default=0))
+        layers = [layer for _, layer in self.fitting(parent.data.kinds)]
+        if part.kind == "group":
+            names = (name for layer in layers for name in layer.groups)
+            return _choice(data, tuple(dict.fromkeys(names)))
+        return _bands(data, max((layer.bands for layer in layers), default=0))
 
     def _fieldsOf(self, parent: LayerType, fieldType: str | None) -> tuple[str, ...]:
         """
@@ -173,8 +176,13 @@ def _choice(data: LiteralType, names: tuple[str, ...]) -> LiteralType:
     """
     if not names:
         return data
-    default = data.default if data.default in names else None
-    return attrs.evolve(data, allowed=names, ranges=(), default=default)
+    return attrs.evolve(
+        data,
+        allowed=names,
+        ranges=(),
+        default=data.default if data.default in names else None,
+        defaults=data.defaults if set(data.defaults) <= set(names) else (),
+    )
 
 
 def _bands(data: LiteralType, count: int) -> LiteralType:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from qgis.core import (
+    QgsMeshDatasetIndex,
     QgsProject,
     QgsProviderRegistry,
     QgsReadWriteContext,
@@ -123,6 +124,7 @@ def _summary(layer: Any) -> LayerSummary:
         valid=layer.isValid(),
         fields=tuple(map(_field, layer.fields())) if isVector else (),
         bands=layer.bandCount() if isRaster and layer.isValid() else 0,
+        groups=tuple(groups(layer)) if kindOf(layer) == "mesh" else (),
     )
 
 
@@ -130,6 +132,16 @@ def _field(field: Any) -> FieldSummary:
     if field.isNumeric():
         return FieldSummary(field.name(), "numeric")
     return FieldSummary(field.name(), _FIELD_TYPES.get(compat.number(field.type()), ""))
+
+
+def groups(layer: Any) -> dict[str, int]:
+    """The groups of datasets of a mesh layer: their numbers by their names."""
+    found: dict[str, int] = {}
+    for number in layer.datasetGroupsIndexes() if layer.isValid() else ():
+        metadata = layer.datasetGroupMetadata(QgsMeshDatasetIndex(number, 0))
+        found.setdefault(metadata.name(), number)
+    found.pop("", None)
+    return found
 
 
 def _fileOf(layer: Any) -> str | None:

@@ -16,6 +16,7 @@ from qgswps.model import (
     ComplexValue,
     DataType,
     ExecuteRequest,
+    FieldSummary,
     FileValue,
     Format,
     Input,
@@ -695,6 +696,57 @@ class PartTests(BindTestCase):
             else:
                 bound = self.bindInput(data, text(given), map="m", layers=PROJECT)
                 self.assertEqual(bound, (text(expected),))
+
+    def test_ofLayers(self) -> None:
+        """Fields, bands and groups are those of the layer that is named."""
+        project = ProjectSummary(
+            "",
+            "EPSG:4326",
+            (
+                LayerSummary("a", "A", "point", fields=(FieldSummary("Size"),)),
+                LayerSummary("b", "B", "point", fields=(FieldSummary("n"),)),
+                LayerSummary("r", "R", "raster", bands=2),
+                LayerSummary("m", "M", "mesh", groups=("Depth",)),
+                LayerSummary("e", "E", "nogeometry"),
+            ),
+        )
+        inline = ComplexValue("{}", GEOJSON)
+        rows: list[tuple[str, list[InputValue], str, str | None]] = [
+            ("field", [text("A")], "Size", None),
+            ("field", [text("A")], " size ", None),
+            ("field", [text("a")], "n", "is one of Size, not 'n'"),
+            ("field", [text("layer:A?select=1")], "n", "is one of Size, not 'n'"),
+            ("field", [text("A"), text("B")], "n", None),
+            ("field", [text("E")], "n", "is a field, but the layer has none"),
+            ("field", [inline], "anything", None),
+            ("field", [], "anything", None),
+            ("band", [text("R")], "2", None),
+            ("band", [text("R")], "3", "is one of 1, 2, not '3'"),
+            ("group", [text("M")], "Depth", None),
+            ("group", [text("M")], "7", None),
+            ("group", [text("M")], "depths", "is one of Depth, not 'depths'"),
+        ]
+        for kind, layers, given, said in rows:
+            parent = InputDescription(
+                "L", "L", LayerType((), VECTOR), minOccurs=0, maxOccurs=2
+            )
+            data = LiteralType(
+                "integer" if kind == "band" else "string", part=ProjectPart(kind, "L")
+            )
+            part = InputDescription("P", "P", data)
+            request = ExecuteRequest(
+                "p",
+                (Input("P", text(given)), *(Input("L", each) for each in layers)),
+                map="m",
+            )
+            process = ProcessDescription("p", "P", inputs=(part, parent))
+            if said is None:
+                bind(request, process, project)
+                continue
+            error = self.assertRaises(OWSError, bind, request, process, project)
+            (fault,) = error.faults
+            self.assertEqual((fault.code, fault.locator), (INVALID, "P"))
+            self.assertIn(said, fault.text)
 
     def test_none(self) -> None:
         """A project without any has none to name."""

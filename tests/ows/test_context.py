@@ -237,6 +237,8 @@ class PartTests(SynchronousTestCase):
             ),
             LayerSummary("r", "R", "raster", bands=3),
             LayerSummary("s", "S", "raster", bands=1),
+            LayerSummary("m", "M", "mesh", groups=("Depth", "Flow/x")),
+            LayerSummary("n", "N", "mesh", groups=("Bed", "Depth")),
         ),
         layouts=("Map", "Atlas"),
         themes=("Night",),
@@ -330,6 +332,12 @@ class PartTests(SynchronousTestCase):
                 "band", default=default, dataType="integer", project=project
             )
             self.assertEqual(attrs.evolve(data, part=None), expected)
+
+    def test_groups(self) -> None:
+        """The groups of datasets of all meshes, each once."""
+        data = self.part("group", ("mesh",))
+        self.assertEqual(data.allowed, ("Depth", "Flow/x", "Bed"))
+        self.assertEqual(self.part("group", ("raster",)).allowed, ())
 
     def test_layoutsAndThemes(self) -> None:
         """Those of the project; of none, any text."""

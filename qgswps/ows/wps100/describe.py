@@ -115,7 +115,7 @@ def _input(item: InputDescription, name: str, maximumMegabytes: int | None) -> M
     minimum = max(item.minOccurs, 0)
     return element(
         "Input",
-        description(name, item.title, _abstract(item), item.metadata),
+        description(name, item.title, _abstract(item), _metadata(item)),
         _inputForm(item.data, maximumMegabytes),
         attributes={
             "minOccurs": str(minimum),
@@ -127,14 +127,22 @@ def _input(item: InputDescription, name: str, maximumMegabytes: int | None) -> M
 def _abstract(item: InputDescription) -> str:
     """
     The abstract of an input, with the default that only a literal has an
-    element for (WPS 1.0.0, table 26).
+    element for, and for one value alone (WPS 1.0.0, table 26).
     """
     default = ""
     if isinstance(item.data, BoundingBoxType) and item.data.default is not None:
         default = ",".join(f"{number:.12g}" for number in item.data.default)
     elif isinstance(item.data, (LayerType, ComplexType)) and item.data.default:
         default = item.data.default
+    elif isinstance(item.data, LiteralType):
+        default = ", ".join(item.data.defaults)
     return f"{item.abstract}\nDefault: {default}".strip() if default else item.abstract
+
+
+def _metadata(item: InputDescription) -> list[Metadata]:
+    """The metadata of an input, and of several defaults each."""
+    values = item.data.defaults if isinstance(item.data, LiteralType) else ()
+    return [*item.metadata, *(Metadata("processing:default", each) for each in values)]
 
 
 def _inputForm(data: DataType, maximumMegabytes: int | None) -> Markup:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import attrs
 from qgis.core import QgsProcessingParameterDefinition, QgsUnitTypes
 
 from qgswps import forms, units
@@ -261,27 +262,32 @@ class EnumHandler(Handler):
     types = ("enum",)
 
     def data(self, param: QgsProcessingParameterDefinition) -> LiteralType:
-        options = list(dict.fromkeys(param.options()))
-        return LiteralType("string", self._default(param), allowed=tuple(options))
+        options = tuple(dict.fromkeys(param.options()))
+        return _withDefaults(
+            LiteralType("string", allowed=options), self._defaults(param)
+        )
 
-    def _default(self, param: QgsProcessingParameterDefinition) -> str | None:
+    def _defaults(self, param: QgsProcessingParameterDefinition) -> list[str]:
         value = default(param)
         if value is None or value == "":
-            return None
+            return []
         if isinstance(value, str) and param.allowMultiple():
             value = value.split(",")
         values = value if isinstance(value, (list, tuple)) else [value]
-        if len(values) != 1:
-            # There is no place for several in a description.
-            return None
+        found = [self._option(param, each) for each in values]
+        return [] if None in found else list(map(str, found))
+
+    @staticmethod
+    def _option(param: QgsProcessingParameterDefinition, value: Any) -> str | None:
+        """The option that one of QGIS's values means."""
         options = param.options()
-        if param.usesStaticStrings():
-            return str(values[0]) if str(values[0]) in options else None
         try:
-            index = int(values[0])
+            index = None if param.usesStaticStrings() else int(value)
         except (TypeError, ValueError):
-            return str(values[0]) if str(values[0]) in options else None
-        return options[index] if 0 <= index < len(options) else None
+            index = None
+        if index is not None:
+            return str(options[index]) if 0 <= index < len(options) else None
+        return str(value) if str(value) in options else None
 
     def maxOccurs(self, param: QgsProcessingParameterDefinition) -> int:
         return max(1, len(param.options())) if param.allowMultiple() else 1
@@ -307,12 +313,21 @@ class EnumHandler(Handler):
         raise unexpected(param, repr(given), f"one of: {listed(options)}")
 
 
-def _defaultText(param: QgsProcessingParameterDefinition) -> str | None:
-    """The default of a parameter that may take several values, if it is one."""
+def _withDefaults(data: LiteralType, values: Sequence[str]) -> LiteralType:
+    """A description with the values that QGIS takes when none is given."""
+    if len(values) == 1:
+        return attrs.evolve(data, default=values[0])
+    return attrs.evolve(data, defaults=tuple(values))
+
+
+def _defaultTexts(param: QgsProcessingParameterDefinition) -> list[str]:
+    """The defaults of a parameter that may take several values."""
     value = default(param)
-    if isinstance(value, (list, tuple)):
-        value = value[0] if len(value) == 1 else None
-    return None if value is None else str(value)
+    if isinstance(value, str) and param.allowMultiple():
+        # QGIS's own separator.
+        value = value.split(";")
+    values = value if isinstance(value, (list, tuple)) else [value]
+    return [str(each) for each in values if each is not None and each != ""]
 
 
 @register
@@ -322,7 +337,7 @@ class AttributeHandler(Handler):
     types: ClassVar[tuple[str, ...]] = ("attribute",)
 
     def data(self, param: QgsProcessingParameterDefinition) -> LiteralType:
-        return LiteralType("string", _defaultText(param))
+        return _withDefaults(LiteralType("string"), _defaultTexts(param))
 
     def maxOccurs(self, param: QgsProcessingParameterDefinition) -> int:
         return MANY if param.allowMultiple() else 1
@@ -349,7 +364,7 @@ class FieldHandler(AttributeHandler):
             param.parentLayerParameterName() or None,
             _FIELD_KINDS.get(compat.number(param.dataType())),
         )
-        return LiteralType("string", _defaultText(param), part=part)
+        return _withDefaults(LiteralType("string", part=part), _defaultTexts(param))
 
     def metadata(self, param: QgsProcessingParameterDefinition) -> list[Metadata]:
         kind = _FIELD_TYPES.get(compat.number(param.dataType()), "Any")
@@ -363,12 +378,12 @@ class BandHandler(Handler):
     types = ("band",)
 
     def data(self, param: QgsProcessingParameterDefinition) -> LiteralType:
-        return LiteralType(
+        data = LiteralType(
             "integer",
-            _defaultText(param),
             ranges=(Range("1"),),
             part=ProjectPart("band", param.parentLayerParameterName() or None),
         )
+        return _withDefaults(data, _defaultTexts(param))
 
     def maxOccurs(self, param: QgsProcessingParameterDefinition) -> int:
         return MANY if param.allowMultiple() else 1

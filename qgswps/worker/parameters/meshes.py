@@ -9,18 +9,18 @@ from typing import Any
 from qgis.core import QgsProcessingParameterDefinition
 
 from qgswps import forms
-from qgswps.model import InputValue, LiteralType, Range
-from qgswps.worker import compat
+from qgswps.model import InputValue, LiteralType, ProjectPart
+from qgswps.worker import compat, project
 from qgswps.worker.job import Job
 from qgswps.worker.parameters.base import (
     MANY,
     Handler,
     default,
+    listed,
     register,
     text,
     unexpected,
 )
-from qgswps.worker.parameters.literals import toNumber
 from qgswps.worker.parameters.times import readDateTime
 
 _STATIC = "static"
@@ -29,12 +29,14 @@ _CURRENT = "current-context-time"
 
 @register
 class MeshGroupsHandler(Handler):
-    """The numbers of dataset groups of a mesh layer, from 0."""
+    """Groups of datasets of a mesh layer, by their names or numbers from 0."""
 
     types = ("meshdatasetgroups",)
 
     def data(self, param: QgsProcessingParameterDefinition) -> LiteralType:
-        return LiteralType("integer", ranges=(Range("0"),))
+        return LiteralType(
+            "string", part=ProjectPart("group", param.meshLayerParameterName() or None)
+        )
 
     def minOccurs(self, param: QgsProcessingParameterDefinition) -> int:
         optional = compat.isSet(param.flags(), compat.PARAMETER_OPTIONAL)
@@ -50,12 +52,38 @@ class MeshGroupsHandler(Handler):
         inputs: Sequence[InputValue],
         job: Job,
     ) -> list[int]:
-        groups = [int(toNumber(param, text(param, given), True)) for given in inputs]
-        if min(groups) < 0:
-            raise unexpected(
-                param, str(min(groups)), "the number of a dataset group, from 0"
-            )
-        return groups
+        known = _groups(param, job)
+        return [self._one(param, text(param, given), known) for given in inputs]
+
+    @staticmethod
+    def _one(
+        param: QgsProcessingParameterDefinition, given: str, known: dict[str, int]
+    ) -> int:
+        # A name may be a number.
+        for candidate in (given, given.strip()):
+            if candidate in known:
+                return known[candidate]
+        word = given.strip()
+        if word.isascii() and word.isdigit():
+            number = int(word)
+            if not known or number in known.values():
+                return number
+        choices = f": {listed(list(known))}" if known else ""
+        raise unexpected(
+            param,
+            repr(given),
+            f"a group of datasets, by name or number from 0{choices}",
+        )
+
+
+def _groups(param: QgsProcessingParameterDefinition, job: Job) -> dict[str, int]:
+    """The groups of the layer that another parameter names; none if it is wrong."""
+    algorithm = param.algorithm()
+    parent = param.meshLayerParameterName()
+    if algorithm is None or parent not in job.values:
+        return {}
+    layer = algorithm.parameterAsMeshLayer(job.values, parent, job.context)
+    return {} if layer is None else project.groups(layer)
 
 
 @register

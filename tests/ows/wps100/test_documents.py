@@ -111,6 +111,15 @@ PROCESS = ProcessDescription(
         InputDescription("FILE", "File", ComplexType((Format("text/csv"), TIFF), 7)),
         InputDescription("NONE", "", ComplexType(()), maxOccurs=0),
         InputDescription(
+            "WAYS",
+            "Ways",
+            LiteralType(
+                allowed=("on foot", "by bus", "by air"), defaults=("by bus", "on foot")
+            ),
+            minOccurs=0,
+            maxOccurs=3,
+        ),
+        InputDescription(
             "ROWS",
             "Rows",
             ComplexType(
@@ -324,6 +333,10 @@ class DescriptionTests(DocumentTestCase):
                 "ROWS/ComplexData/Supported/Format/Schema/text()",
                 ["data:application/schema+json,%7B%22type%22:%20%22array%22%7D"],
             ),
+            ("WAYS/LiteralData/DefaultValue/text()", []),
+            ("WAYS/ows:Abstract/text()", ["Default: by bus, on foot"]),
+            ("WAYS/ows:Metadata/@xlink:title", ["processing:default"] * 2),
+            ("WAYS/ows:Metadata/@xlink:href", ["by%20bus", "on%20foot"]),
             ("NONE/ows:Title/text()", ["NONE"]),
             (
                 "NONE/ComplexData/Default/Format/MimeType/text()",

@@ -101,7 +101,11 @@ class DescriptionTests(JobCase):
                 (0, 1),
             ),
             (ENUM, LiteralType("string", "green", tuple(OPTIONS)), (0, 1)),
-            (ENUMS, LiteralType("string", None, tuple(OPTIONS)), (0, 3)),
+            (
+                ENUMS,
+                LiteralType("string", None, tuple(OPTIONS), defaults=("red", "green")),
+                (0, 3),
+            ),
             (STATIC, LiteralType("string", "blue", tuple(OPTIONS)), (0, 1)),
             (FIELD, LiteralType("string", part=OF_FIELDS), (1, 1)),
             (FIELDS, LiteralType("string", part=OF_FIELDS), (1, 1000)),

@@ -15,6 +15,7 @@ from qgis.core import (
     QgsLayoutItemMap,
     QgsPrintLayout,
     QgsProcessingParameterAuthConfig,
+    QgsProcessingParameterBand,
     QgsProcessingParameterBoolean,
     QgsProcessingParameterColor,
     QgsProcessingParameterCoordinateOperation,
@@ -27,6 +28,7 @@ from qgis.core import (
     QgsProcessingParameterDuration,
     QgsProcessingParameterEnum,
     QgsProcessingParameterExpression,
+    QgsProcessingParameterField,
     QgsProcessingParameterFile,
     QgsProcessingParameterGeometry,
     QgsProcessingParameterLayoutItem,
@@ -62,6 +64,7 @@ from qgswps.model import (
     LiteralValue,
     Metadata,
     Omission,
+    ProjectPart,
     Range,
     WorkerSettings,
 )
@@ -76,6 +79,8 @@ OPTIONS = ["red", "green", "blue"]
 URN = "urn:ogc:def:crs:EPSG::4326"
 WKT = Format("application/wkt")
 CUSTOM = "+proj=merc +ellps=bessel"
+
+OF_GROUPS = ProjectPart("group", "IN")
 
 POINT = QgsProcessingParameterPoint("P", "P")
 GEOMETRY = QgsProcessingParameterGeometry("P", "P")
@@ -210,7 +215,7 @@ class TypeTests(ParameterCase):
             (RANGES, LiteralType("string", form="range"), (1, 1)),
             (COLOR, LiteralType("string", "#ff8000", form="color"), (0, 1)),
             (OPERATION, LiteralType("string", form="operation"), (1, 1)),
-            (GROUPS, LiteralType("integer", ranges=(Range("0"),)), (1, 1000)),
+            (GROUPS, LiteralType("string", part=OF_GROUPS), (1, 1000)),
             (MESH_TIME, LiteralType("string", form="meshtime"), (1, 1)),
             (MOMENT, LiteralType("dateTime"), (1, 1)),
             (DAY, LiteralType("date", "2024-05-01", ranges=bounds), (0, 1)),
@@ -335,18 +340,56 @@ class TypeTests(ParameterCase):
         static = QgsProcessingParameterEnum("P", "P", OPTIONS, True, "red,blue", True)
         static.setUsesStaticStrings(True)
         one = QgsProcessingParameterEnum("P", "P", OPTIONS, True, "2", True)
+        two = QgsProcessingParameterEnum("P", "P", OPTIONS, True, [2, 0], True)
+        word = QgsProcessingParameterEnum("P", "P", OPTIONS, True, "green", True)
+        word.setUsesStaticStrings(True)
         for param, given, expected, default in (
             (one, ("red",), [0], "blue"),
             (one, ("blue", "green"), [2, 1], "blue"),
-            (static, ("red",), ["red"], None),
-            (static, ("red", "blue"), ["red", "blue"], None),
+            (two, ("1", "red"), [1, 0], "blue red"),
+            (static, ("red",), ["red"], "red blue"),
+            (static, ("red", "blue"), ["red", "blue"], "red blue"),
+            (word, ("blue",), ["blue"], "green"),
         ):
             described = parameters.describe(param)
-            self.assertEqual(
-                described.data, LiteralType("string", default, tuple(OPTIONS))
+            first, *others = default.split()
+            data = LiteralType(
+                "string",
+                None if others else first,
+                tuple(OPTIONS),
+                defaults=(first, *others) if others else (),
             )
+            self.assertEqual(described.data, data)
             self.assertEqual((described.minOccurs, described.maxOccurs), (0, 3))
-            self.assertEqual(self.convert(param, *given), expected)
+            value = self.convert(param, *given)
+            self.assertEqual(value, expected)
+            self.assertTrue(param.checkValueIsAcceptable(value))
+
+    def test_numbersAsOptions(self) -> None:
+        """A default is the number of an option, a value its text."""
+        for static, default in ((False, "2"), (True, "1")):
+            param = QgsProcessingParameterEnum("P", "P", ["1", "2", "3"], False, 1)
+            param.setUsesStaticStrings(static)
+            param.setDefaultValue("1" if static else 1)
+            data = parameters.describe(param).data
+            self.assertEqual(data, LiteralType("string", default, ("1", "2", "3")))
+            self.assertEqual(self.convert(param, "2"), "2" if static else 1)
+
+    def test_severalDefaults(self) -> None:
+        """Of fields and bands, in each way that QGIS's plugins write them."""
+        types = QgsProcessingParameterField.DataType
+        for value in (["a", "b"], "a;b"):
+            param = QgsProcessingParameterField(
+                "P", "P", value, "IN", types.Any, True, True
+            )
+            data = parameters.describe(param).data
+            assert isinstance(data, LiteralType)
+            self.assertEqual((data.default, data.defaults), (None, ("a", "b")))
+        bands = QgsProcessingParameterBand("P", "P", [1, 3], "IN", True, True)
+        data = parameters.describe(bands).data
+        assert isinstance(data, LiteralType)
+        self.assertEqual((data.default, data.defaults), (None, ("1", "3")))
+        self.assertEqual(parameters.describe(bands).maxOccurs, 1000)
 
 
 class LiteralTests(ParameterCase):
@@ -416,7 +459,7 @@ class LiteralTests(ParameterCase):
             (OPERATION, "+proj=hgridshift +grids=/etc/passwd", "expected an op"),
             (OPERATION, "+init=epsg:4326", "expected an operation"),
             (GROUPS, "-1", "from 0"),
-            (GROUPS, "x", "expected an integer"),
+            (GROUPS, "x", "expected a group of datasets, by name or number"),
             (MESH_TIME, "soon", "expected static, current-context-time, a date"),
             (MOMENT, "31.5.2024", "expected a date and time such as 2024-05-31T"),
             (MOMENT, "2024-05-31T25:00:00", "expected a date and time"),

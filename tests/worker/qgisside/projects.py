@@ -35,19 +35,34 @@ from qgis.core import (
 from qgis.PyQt.QtCore import QVariant
 
 from qgswps.errors import OWSError
-from qgswps.model import ExecuteRequest, FieldSummary, LayerSummary, LiteralValue
+from qgswps.model import (
+    ExecuteRequest,
+    FieldSummary,
+    LayerSummary,
+    LiteralValue,
+    OutputRequest,
+    Result,
+)
 from qgswps.worker import lazyproject, needs, project, projectfile
 from tests.worker.qgisside.support import (
     DATA,
     DEMO,
+    GEOJSON,
     WORLD,
     JobCase,
     data,
+    features,
     literal,
 )
 
 #: A mesh of one triangle.
 MESH = "MESH2D\nE3T 1 1 2 3 1\nND 1 0 0 1\nND 2 1 0 2\nND 3 0 1 3\n"
+
+#: Datasets of it, in two groups.
+DATASETS = "DATASET\nOBJTYPE mesh2d\n" + "".join(
+    f'BEGSCL\nND 3\nNC 1\nNAME "{name}"\nTIMEUNITS hours\nTS 0 0\n{values}\nENDDS\n'
+    for name, values in (("Depth", "5\n6\n7"), ("7", "1\n1\n1"))
+)
 
 #: The fields of a point cloud, as its provider asks for them.
 POINT_CLOUD = "/nowhere/ept.json"
@@ -191,6 +206,8 @@ class SummaryTests(ProjectCase):
         """Meshes and point clouds; text files that have parameters in their URIs."""
         mesh = self.folder / "triangle.2dm"
         mesh.write_text(MESH)
+        datasets = self.folder / "depth.dat"
+        datasets.write_text(DATASETS)
         table = self.folder / "table.csv"
         table.write_text("x,y\n1,2\n")
         layers = [
@@ -205,6 +222,7 @@ class SummaryTests(ProjectCase):
             QgsRasterLayer("/vsicurl/http://127.0.0.1:1/x.tif", "away", "gdal"),
         ]
         self.assertTrue(layers[0].isValid())
+        self.assertTrue(layers[0].addDatasets(str(datasets)))
         self.made.addMapLayers(layers)
         summary = project.summarize(self.write())
         assert summary is not None
@@ -219,9 +237,47 @@ class SummaryTests(ProjectCase):
             },
         )
         self.assertEqual(
+            {layer.name: layer.groups for layer in summary.layers if layer.groups},
+            {"mesh": ("Bed Elevation", "Depth", "7")},
+        )
+        self.assertEqual(
             set(summary.files),
             {str(mesh), str(table), POINT_CLOUD, str(self.folder / "x.zip")},
         )
+
+    def test_meshGroups(self) -> None:
+        """Jobs take groups of datasets by name and by number, as QGIS does."""
+        mesh, datasets = self.folder / "triangle.2dm", self.folder / "depth.dat"
+        mesh.write_text(MESH)
+        datasets.write_text(DATASETS)
+        layer = QgsMeshLayer(str(mesh), "mesh", "mdal")
+        self.assertTrue(layer.addDatasets(str(datasets)))
+        layer.setCrs(QgsCoordinateReferenceSystem("EPSG:3857"))
+        self.made.addMapLayer(layer)
+        path = self.write()
+
+        def run(*groups: str) -> Result:
+            return self.run_(
+                "native:exportmeshvertices",
+                literal("INPUT", "mesh"),
+                *(literal("DATASET_GROUPS", each) for each in groups),
+                literal("DATASET_TIME", "static"),
+                outputs=(OutputRequest("OUTPUT", GEOJSON),),
+                project=path,
+            )
+
+        for groups, expected in (
+            (("Depth",), {"Depth": 5}),
+            (("1",), {"Depth": 5}),
+            # A name goes before a number.
+            (("7",), {"7": 1}),
+            (("Depth", "Bed Elevation"), {"Depth": 5, "Bed Elevation": 1}),
+        ):
+            first = features(self.file(run(*groups)))[0]["properties"]
+            self.assertEqual({**first, **expected}, first, groups)
+        for given in ("Speed", "3"):
+            text = self.fault(run(given), "InvalidParameterValue", "DATASET_GROUPS")
+            self.assertIn("from 0: Bed Elevation, Depth, 7", text)
 
     def test_layoutsAndThemes(self) -> None:
         """Their names, without that a layout is read."""

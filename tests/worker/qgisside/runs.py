@@ -334,6 +334,17 @@ class RunTests(JobCase):
         )
         self.assertEqual(len(features(self.file(result))), 1)
 
+    def test_severalDefaults(self) -> None:
+        """Several defaults are taken, all of them, when nothing is given."""
+        given = [literal("CRS", "EPSG:4326"), data("LAYER", POINT, GEOJSON.mimeType)]
+        for ways, expected in (
+            ([], "[0, 2]"),
+            ([literal("WAYS", "by bus")], "[1]"),
+            ([literal("WAYS", "by air"), literal("WAYS", "on foot")], "[2, 0]"),
+        ):
+            result = self.run_("script:picky", *given, *ways)
+            self.assertEqual(result.outputs["SAID"], LiteralValue(expected, "string"))
+
     def test_gdalVector(self) -> None:
         """A program of GDAL writes what the client gets."""
         for inputs, project in (
