@@ -86,6 +86,7 @@ def bind(
     request: ExecuteRequest,
     description: ProcessDescription,
     layers: ProjectSummary | None = None,
+    known: Iterable[Fault] = (),
 ) -> ExecuteRequest:
     """
     Check a request against the description of its process (without a
@@ -93,9 +94,11 @@ def bind(
     1.0.0, section 10.2).
 
     @param layers: what is known of the project that C{request.map} names.
+    @param known: what is wrong already; the inputs that it names were given.
     @raise OWSError: all that is wrong.
     """
-    faults: list[Fault] = []
+    faults = list(known)
+    unread = {fault.locator for fault in faults}
     inputs = []
     project = Context(layers) if layers is not None else None
     for item in request.inputs:
@@ -118,7 +121,11 @@ def bind(
                 value = item.value
             name = described.identifier
             inputs.append(attrs.evolve(item, identifier=name, value=value))
-    faults.extend(_occurrences(inputs, description.inputs))
+    faults.extend(
+        fault
+        for fault in _occurrences(inputs, description.inputs)
+        if fault.locator not in unread
+    )
     if project is not None:
         faulty = {fault.locator for fault in faults}
         fine = [item for item in inputs if item.identifier not in faulty]

@@ -101,14 +101,12 @@ def parseInputs(raw: bytes) -> tuple[Item, ...]:
 
     @raise OWSError: there is a piece that names no input.
     """
-    items = []
-    for item in _items(raw, inputs=True):
-        if item.value is None and not item.attributes:
-            raise invalid(
-                "DataInputs", f"DataInputs has {item.identifier!r}, which has no '='"
-            )
-        items.append(item)
-    return tuple(items)
+    items = _items(raw, inputs=True)
+    wrong = [item for item in items if item.value is None and not item.attributes]
+    if wrong:
+        names = ", ".join(repr(item.identifier) for item in wrong)
+        raise invalid("DataInputs", f"DataInputs has {names}, which has no '='")
+    return items
 
 
 def parseOutputs(raw: bytes, locator: str) -> tuple[Item, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from qgswps.errors import Fault
 from qgswps.model import ExecuteRequest
 
 
@@ -32,9 +33,16 @@ class DescribeProcess:
 
 @attrs.frozen
 class Execute:
-    """Run a process (WPS 1.0.0, section 10)."""
+    """
+    Run a process (WPS 1.0.0, section 10).
+
+    @ivar request: what could be read of it.
+    @ivar faults: what is wrong with the rest, for one report with what is
+        wrong with the values (see L{qgswps.ows.binding.bind}).
+    """
 
     request: ExecuteRequest
+    faults: tuple[Fault, ...] = ()
 
 
 @attrs.frozen

@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet.defer import CancelledError
 from twisted.web.http import Request
 
-from qgswps.errors import OWSError, busy, failure
+from qgswps.errors import Fault, OWSError, busy, failure
 from qgswps.interfaces import IJobQueue
 from qgswps.jobfiles import OUTPUTS
 from qgswps.jobs.queue import TIMEOUT
@@ -78,6 +78,39 @@ def _process(view: View, identifier: str) -> ProcessDescription:
     return description
 
 
+def _processes(view: View, identifiers: Iterable[str]) -> list[ProcessDescription]:
+    """
+    The processes of these names.
+
+    @raise OWSError: with all that there are none of.
+    """
+    found: list[ProcessDescription] = []
+    faults: list[Fault] = []
+    for identifier in identifiers:
+        try:
+            found.append(_process(view, identifier))
+        except OWSError as error:
+            faults += error.faults
+    if faults:
+        raise OWSError(faults)
+    return found
+
+
+def _allWrong(
+    error: OWSError,
+    request: ExecuteRequest,
+    description: ProcessDescription,
+    known: Iterable[Fault],
+) -> OWSError:
+    """All that is wrong with a request whose C{MAP} is."""
+    try:
+        binding.bind(request, description, None, (*known, *error.faults))
+    except OWSError as every:
+        # One fault alone has a status of its own.
+        return error if every.faults == error.faults else every
+    return error
+
+
 class OWSEndpoint:
     """
     Answers the operations of WPS 1.0.0 (OGC 05-007r7).
@@ -128,7 +161,7 @@ class OWSEndpoint:
             view = self._exposure.view(request)
             return await self._describeProcess(request, operation, view)
         if isinstance(operation, Execute):
-            return await self._execute(request, operation.request, base)
+            return await self._execute(request, operation, base)
         assert isinstance(operation, GetResults)
         return await self._getResults(request, operation.uuid, base)
 
@@ -171,15 +204,15 @@ class OWSEndpoint:
     async def _describeProcess(
         self, request: Request, operation: DescribeProcess, view: View
     ) -> Response:
-        processes = view.processes
+        processes: Iterable[ProcessDescription] = view.processes.values()
         if not operation.all:
-            processes = {i: _process(view, i) for i in operation.identifiers}
+            processes = _processes(view, operation.identifiers)
         summary = None
         if operation.map is not None:
             summary = await self._projects.summary(operation.map)
 
         def make() -> Iterator[bytes]:
-            descriptions: Iterable[ProcessDescription] = processes.values()
+            descriptions = processes
             if summary is not None:
                 project = context.Context(summary)
                 descriptions = map(project.inProject, descriptions)
@@ -198,16 +231,25 @@ class OWSEndpoint:
     # Jobs
 
     async def _execute(
-        self, httpRequest: Request, request: ExecuteRequest, base: str
+        self, httpRequest: Request, operation: Execute, base: str
     ) -> Response:
         realm = self._access.newRealm(httpRequest)
-        description = _process(self._exposure.view(httpRequest), request.processId)
+        request, faults = operation.request, operation.faults
+        try:
+            description = _process(self._exposure.view(httpRequest), request.processId)
+        except OWSError as error:
+            raise OWSError((*error.faults, *faults)) from None
         summary = None
         project = None
         if request.map is not None:
-            project = await self._projects.locate(request.map)
-            summary = await self._projects.summary(request.map)
-        request = binding.bind(request, description, summary)
+            try:
+                project = await self._projects.locate(request.map)
+                summary = await self._projects.summary(request.map)
+            except OWSError as error:
+                if error.status >= 500:
+                    raise
+                raise _allWrong(error, request, description, faults) from None
+        request = binding.bind(request, description, summary, faults)
         job = await self._queue.submit(Task(request, project), description, realm)
         if realm is not None:
             httpRequest.setHeader(HEADER, realm)

@@ -134,6 +134,69 @@ class InputTests(unittest.TestCase):
         self.assertIn("[0].expression is missing", texts["FIELDS_MAPPING"])
         self.assertIn('not one of "boolean"', texts["FIELDS_MAPPING"])
 
+    def locators(self, answer: live.Answer) -> dict[str, str]:
+        """The texts of a report, by what is meant."""
+        self.assertEqual(answer.status, 400, answer.text)
+        schemas.assertValid(self, answer.body, "ExceptionReport")
+        found = [
+            (each.get("locator", ""), each.findtext(f"{OWS}ExceptionText") or "")
+            for each in etree.fromstring(answer.body).iter(f"{OWS}Exception")
+        ]
+        self.assertEqual(len(dict(found)), len(found), found)
+        return dict(found)
+
+    def test_allAtOnce(self) -> None:
+        """All faults that the server finds by itself."""
+        answer = live.sharedServer().execute(
+            "native:buffer",
+            {
+                "INPUT": "nowhere",
+                "DISTANCE": "far",
+                "SEGMENTS": "0",
+                "END_CAP_STYLE": "pointed",
+                "DISSOLVE": "perhaps",
+                "OTHER": "1",
+            },
+            MAP="world",
+            TIMEOUT="soon",
+            responsedocument="NOTHING",
+        )
+        texts = self.locators(answer)
+        expected = {
+            "INPUT": "the project has no such layer",
+            "DISTANCE": "is a number, not 'far'",
+            "SEGMENTS": "is one of 1 or more, not '0'",
+            "END_CAP_STYLE": "is one of Round, Flat, Square",
+            "DISSOLVE": "is true or false",
+            "OTHER": "has no input",
+            "TIMEOUT": "whole number of seconds",
+            "NOTHING": "has no output",
+        }
+        self.assertEqual(set(texts), set(expected))
+        for locator, said in expected.items():
+            self.assertIn(said, texts[locator])
+
+    def test_allInTheWorker(self) -> None:
+        """All faults that only QGIS can find."""
+        answer = self.execute(
+            "native:shortestpathpointtopoint",
+            INPUT=complexData('{"type": "Nothing"}'),
+            STRATEGY=literalData("Shortest"),
+            START_POINT=literalData("1,2 [EPSG:999999]"),
+            END_POINT=literalData("SRID=999999;POINT(1 2)"),
+            TOLERANCE=literalData("1", "km"),
+        )
+        texts = self.locators(answer)
+        expected = {
+            "INPUT": "is not valid GeoJSON",
+            "START_POINT": "is not known as a CRS",
+            "END_POINT": "is not known as a CRS",
+            "TOLERANCE": "expected a number without a unit",
+        }
+        self.assertEqual(set(texts), set(expected))
+        for locator, said in expected.items():
+            self.assertIn(said, texts[locator])
+
     def test_described(self) -> None:
         """Descriptions with units, schemas and defaults are valid."""
         server = live.sharedServer()

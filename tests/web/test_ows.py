@@ -383,6 +383,31 @@ class ExecuteTests(OWSTestCase):
         self.refused("/ows/", 400, "NoApplicableCode", None, method="POST", body=body)
         self.assertEqual((self.store.jobs, self.spool.jobIds()), ({}, []))
 
+    def test_allFaults(self) -> None:
+        """What is wrong with form, MAP, inputs and outputs comes in one report."""
+        values = {
+            "identifier": "test:echo",
+            "datainputs": "NO=b",
+            "responsedocument": "NOTHING",
+            "TIMEOUT": "soon",
+            "lineage": "perhaps",
+        }
+        for more, expected, status in (
+            ({}, {"NO", "TEXT", "NOTHING", "TIMEOUT", "lineage"}, 400),
+            (
+                {"MAP": "../p"},
+                {"NO", "TEXT", "NOTHING", "TIMEOUT", "lineage", "MAP"},
+                400,
+            ),
+            ({"identifier": "no"}, {"identifier", "TIMEOUT", "lineage"}, 400),
+        ):
+            response = self.ask(self.query("Execute", **{**values, **more}))
+            document = self.xml(response, status)
+            found = [each.get("locator") for each in document]
+            self.assertEqual(sorted(found), sorted(expected))
+        response = self.ask(self.query("DescribeProcess", identifier="a,test:echo,b"))
+        self.assertEqual(len(self.xml(response, 400)), 2)
+
     def test_busy(self) -> None:
         """Whoever comes when the queue is full is asked to come again."""
         waiting = [self.execute()[0] for _ in range(2 + 1)]

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 from lxml import etree
 
@@ -47,6 +49,33 @@ VERSION = "1.0.0"
 
 # The name of an HTTP header (RFC 9110, section 5.6.2).
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+Read = TypeVar("Read")
+
+
+class _Reading:
+    """
+    Parts of a request that are read one by one.
+
+    @ivar faults: what is wrong with them, all of it.
+    """
+
+    def __init__(self) -> None:
+        self.faults: list[Fault] = []
+
+    def part(self, read: Callable[..., Read], *arguments: Any) -> Read | None:
+        """What a function makes of a part; None if that is wrong."""
+        try:
+            return read(*arguments)
+        except OWSError as error:
+            self.faults += error.faults
+            return None
+
+    def parts(self, read: Callable[[Any], Read], items: Iterable[Any]) -> list[Read]:
+        """What a function makes of each, without those that are wrong."""
+        found = (self.part(read, item) for item in items)
+        return [each for each in found if each is not None]
+
 
 # Values that both encodings share
 
@@ -101,13 +130,23 @@ def _seconds(locator: str, text: str | None) -> int | None:
     return int(digits)
 
 
-def _checkForm(asynchronous: bool, status: bool, raw: bool) -> None:
+def _checked(request: ExecuteRequest, reading: _Reading) -> Execute:
+    """A request that was read, and what is wrong with it so far."""
+    if not {fault.locator for fault in reading.faults} & {
+        "storeExecuteResponse",
+        "status",
+    }:
+        reading.part(_checkForm, request)
+    return Execute(request, tuple(reading.faults))
+
+
+def _checkForm(request: ExecuteRequest) -> None:
     """What the response form can't ask for (WPS 1.0.0, section 10.2.1)."""
-    if raw and asynchronous:
+    if request.raw and request.asynchronous:
         raise invalid(
             "storeExecuteResponse", "raw data output can't be asked for with a store"
         )
-    if status and not asynchronous:
+    if request.status and not request.asynchronous:
         raise invalid("status", "status needs storeExecuteResponse to be true")
 
 
@@ -147,10 +186,10 @@ def parseKVP(parameters: Parameters) -> Operation:
         return DescribeProcess(
             tuple(dict.fromkeys(identifiers)), map=parameters.get("map")
         )
-    return Execute(_executeKVP(parameters))
+    return _executeKVP(parameters)
 
 
-def _executeKVP(parameters: Parameters) -> ExecuteRequest:
+def _executeKVP(parameters: Parameters) -> Execute:
     identifier = parameters.get("identifier")
     if identifier is None:
         raise missing("identifier")
@@ -164,26 +203,32 @@ def _executeKVP(parameters: Parameters) -> ExecuteRequest:
         outputs = kvp.parseOutputs(rawForm, "RawDataOutput")
     else:
         outputs = kvp.parseOutputs(documentForm, "ResponseDocument")
-    asynchronous = _boolean(
-        "storeExecuteResponse", parameters.get("storeexecuteresponse")
-    )
-    status = _boolean("status", parameters.get("status"))
-    _checkForm(asynchronous, status, bool(rawForm))
-    return ExecuteRequest(
+    inputs = kvp.parseInputs(parameters.raw.get("datainputs", b""))
+    reading = _Reading()
+
+    def flag(name: str) -> bool:
+        return bool(reading.part(_boolean, name, parameters.get(name.lower())))
+
+    def seconds(name: str) -> int | None:
+        return reading.part(_seconds, name, parameters.get(name.lower()))
+
+    request = ExecuteRequest(
         processId=identifier,
-        inputs=tuple(
-            Input(item.identifier, _valueKVP(item))
-            for item in kvp.parseInputs(parameters.raw.get("datainputs", b""))
-        ),
-        outputs=tuple(_outputKVP(item) for item in outputs),
+        inputs=tuple(reading.parts(_inputKVP, inputs)),
+        outputs=tuple(reading.parts(_outputKVP, outputs)),
         raw=bool(rawForm),
-        asynchronous=asynchronous,
-        status=status,
-        lineage=_boolean("lineage", parameters.get("lineage")),
+        asynchronous=flag("storeExecuteResponse"),
+        status=flag("status"),
+        lineage=flag("lineage"),
         map=parameters.get("map"),
-        timeout=_seconds("TIMEOUT", parameters.get("timeout")),
-        expire=_seconds("EXPIRE", parameters.get("expire")),
+        timeout=seconds("TIMEOUT"),
+        expire=seconds("EXPIRE"),
     )
+    return _checked(request, reading)
+
+
+def _inputKVP(item: Item) -> Input:
+    return Input(item.identifier, _valueKVP(item))
 
 
 def _formatKVP(item: Item) -> Format | None:
@@ -266,49 +311,53 @@ def parseXML(body: bytes, parameters: Parameters) -> Operation:
             tuple(dict.fromkeys(item for item in identifiers if item)),
             map=parameters.get("map"),
         )
-    return Execute(_executeXML(root, parameters))
+    return _executeXML(root, parameters)
 
 
-def _executeXML(root: etree._Element, parameters: Parameters) -> ExecuteRequest:
+def _executeXML(root: etree._Element, parameters: Parameters) -> Execute:
     identifier = textOf(child(root, "Identifier"))
     if not identifier:
         raise missing("Identifier")
-    inputs = tuple(
-        _inputXML(item)
+    reading = _Reading()
+    inputs = [
+        each
         for group in children(root, "DataInputs")
-        for item in children(group, "Input")
-    )
+        for each in reading.parts(_inputXML, children(group, "Input"))
+    ]
     outputs: list[OutputRequest] = []
     asynchronous = status = lineage = raw = False
-    timeout = _seconds("TIMEOUT", parameters.get("timeout"))
-    expire = _seconds("EXPIRE", parameters.get("expire"))
+    timeout = reading.part(_seconds, "TIMEOUT", parameters.get("timeout"))
+    expire = reading.part(_seconds, "EXPIRE", parameters.get("expire"))
     form = child(root, "ResponseForm")
     for part in form if form is not None else ():
         if localName(part) == "RawDataOutput":
             raw = True
-            outputs.append(_outputXML(part))
+            outputs += reading.parts(_outputXML, [part])
         elif localName(part) != "ResponseDocument":
             continue
         # Raw data has no place for these two, but to ignore them would keep
         # the client waiting for what it does not expect.
         name = "storeExecuteResponse"
-        asynchronous |= _boolean(name, attribute(part, name))
-        status |= _boolean("status", attribute(part, "status"))
+        asynchronous |= bool(reading.part(_boolean, name, attribute(part, name)))
+        status |= bool(reading.part(_boolean, "status", attribute(part, "status")))
         if not raw:
-            lineage = _boolean("lineage", attribute(part, "lineage"))
-            timeout = _seconds("TIMEOUT", attribute(part, "timeout")) or timeout
-            expire = _seconds("EXPIRE", attribute(part, "expire")) or expire
+            given = attribute(part, "lineage")
+            lineage = bool(reading.part(_boolean, "lineage", given))
+            own, kept = (
+                reading.part(_seconds, name.upper(), attribute(part, name))
+                for name in ("timeout", "expire")
+            )
+            timeout, expire = own or timeout, kept or expire
             # MapStore has the RawDataOutput in here.
             named = children(part, "Output", "RawDataOutput")
-            outputs.extend(_outputXML(item) for item in named)
+            outputs += reading.parts(_outputXML, named)
     if raw and child(form, "ResponseDocument") is not None:
         raise invalid(
             "ResponseForm", "RawDataOutput and ResponseDocument exclude each other"
         )
-    _checkForm(asynchronous, status, raw)
-    return ExecuteRequest(
+    request = ExecuteRequest(
         processId=identifier,
-        inputs=inputs,
+        inputs=tuple(inputs),
         outputs=tuple(outputs),
         raw=raw,
         asynchronous=asynchronous,
@@ -318,6 +367,7 @@ def _executeXML(root: etree._Element, parameters: Parameters) -> ExecuteRequest:
         timeout=timeout,
         expire=expire,
     )
+    return _checked(request, reading)
 
 
 def _formatXML(element: etree._Element) -> Format:

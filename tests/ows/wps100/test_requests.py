@@ -44,8 +44,15 @@ NAMESPACES = (
 )
 
 
+def readable(operation: Operation) -> Operation:
+    """Raise what is wrong with an Execute that was read."""
+    if isinstance(operation, Execute) and operation.faults:
+        raise OWSError(operation.faults)
+    return operation
+
+
 def kvp(query: str) -> Operation:
-    return parseKVP(parseQuery(query.encode()))
+    return readable(parseKVP(parseQuery(query.encode())))
 
 
 def execute(query: str) -> ExecuteRequest:
@@ -55,7 +62,7 @@ def execute(query: str) -> ExecuteRequest:
 
 
 def xml(body: str, query: str = "") -> Operation:
-    return parseXML(body.encode(), parseQuery(query.encode()))
+    return readable(parseXML(body.encode(), parseQuery(query.encode())))
 
 
 def post(inner: str, query: str = "") -> ExecuteRequest:
@@ -94,9 +101,32 @@ class RequestTestCase(SynchronousTestCase):
         if status is not None:
             self.assertEqual(error.status, status, args)
 
+    def all(self, function: Any, *args: Any) -> list[str | None]:
+        """The locators of all that is wrong."""
+        error = self.assertRaises(OWSError, function, *args)
+        return [fault.locator for fault in error.faults]
+
 
 class KVPTests(RequestTestCase):
     """Requests in the query of a URL."""
+
+    def test_several(self) -> None:
+        """All that is wrong is told at once, and what follows from it is not."""
+        self.assertEqual(
+            self.all(
+                execute,
+                "identifier=a&storeExecuteResponse=maybe&status=true&lineage=perhaps"
+                "&TIMEOUT=soon&EXPIRE=-1&datainputs=A=1;B=@href=http://h/@method=PUT"
+                "&responsedocument=O@asReference=yes",
+            ),
+            [
+                *("B", "asReference", "storeExecuteResponse", "lineage"),
+                *("TIMEOUT", "EXPIRE"),
+            ],
+        )
+        self.assertEqual(
+            self.all(execute, "identifier=a&datainputs=A=1;B;C"), ["DataInputs"]
+        )
 
     def test_operations(self) -> None:
         """Names come in any letter case."""
@@ -216,6 +246,26 @@ class KVPTests(RequestTestCase):
 
 class XMLTests(RequestTestCase):
     """Requests in the body of a POST."""
+
+    SEVERAL = """<wps:DataInputs>
+      <wps:Input><ows:Identifier>A</ows:Identifier></wps:Input>
+      <wps:Input><wps:Data><wps:LiteralData>1</wps:LiteralData></wps:Data></wps:Input>
+      <wps:Input><ows:Identifier>B</ows:Identifier><wps:Data><wps:BoundingBoxData>
+        <ows:LowerCorner>0 NaN</ows:LowerCorner>
+      </wps:BoundingBoxData></wps:Data></wps:Input>
+      <wps:Input><ows:Identifier>C</ows:Identifier>
+        <wps:Reference xlink:href=""/></wps:Input>
+    </wps:DataInputs>
+    <wps:ResponseForm><wps:ResponseDocument status="no">
+      <wps:Output asReference="x"><ows:Identifier>O</ows:Identifier></wps:Output>
+    </wps:ResponseDocument></wps:ResponseForm>"""
+
+    def test_several(self) -> None:
+        """All that is wrong is told at once."""
+        self.assertEqual(
+            self.all(post, self.SEVERAL, "TIMEOUT=0"),
+            ["A", "Identifier", "B", "C", "TIMEOUT", "status", "asReference"],
+        )
 
     def test_operations(self) -> None:
         """The body decides, whatever the URL says."""
