@@ -407,6 +407,16 @@ def _picture(name: str, made: _Made, style: str | None, job: Job) -> str:
 
 
 def _pointCloud(name: str, value: Any, job: Job) -> _Made:
+    if isinstance(value, str) and os.path.isfile(value):
+        layer = QgsProcessingUtils.mapLayerFromString(value, job.context)
+        if layer is None:
+            # A QGIS without PDAL can't show it, but it is there.
+            wanted = formats.choose(formats.POINT_CLOUD_OUTPUTS, name, job)
+            if wanted.isService:
+                raise failure(f"the output {name} can't be shown here, only be had")
+            path = place(name, value, job)
+            form = attrs.evolve(wanted, format=formats.ofFile(path))
+            return _Made(path, form, "pointcloud", "", isServed=False)
     layer = _open(name, value, job)
     return _asItIs(name, layer, formats.POINT_CLOUD_OUTPUTS, job)
 

@@ -73,6 +73,8 @@ class Kinds(QgsProcessingAlgorithm):
         self.addOutput(Output("VARIANT", "outputVariant"))
         self.addOutput(Output("BRANCH", "outputConditionalBranch"))
         self.addOutput(Output("TILES", "outputVectorTile"))
+        self.addOutput(Output("MESH", "outputMesh"))
+        self.addOutput(Output("CLOUD", "outputPointCloud"))
         self.addOutput(Output("NEW", "outputOfTomorrow"))
         self.addOutput(Output("ELSEWHERE", "outputFolder"))
 
@@ -92,6 +94,10 @@ class Kinds(QgsProcessingAlgorithm):
         path = self.parameterAsString(parameters, "PATH", context)
         if path.endswith(".mbtiles"):
             results["TILES"] = path
+        elif path.endswith(".2dm"):
+            results["MESH"] = path
+        elif path.endswith(".laz"):
+            results["CLOUD"] = path
         elif path:
             results["ELSEWHERE"] = path
         if parameters.get("FOLDER"):
@@ -159,6 +165,9 @@ class Picky(QgsProcessingAlgorithm):
 
     def createInstance(self):
         return Picky()
+
+    def helpUrl(self):
+        return "http://example.org/a b?c=<d>"
 
     def initAlgorithm(self, configuration=None):
         add = self.addParameter

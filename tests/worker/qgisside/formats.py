@@ -898,6 +898,38 @@ class OtherOutputTests(FormatCase):
         self.assertEqual(result.layers[0].kind, "vectortile")
         self.assertIn("outputs/x.mbtiles", layer.source())
 
+    def test_mesh(self) -> None:
+        """A mesh is a file as it was made, and a layer of the result project."""
+        path = os.path.join(self.directory, "tmp", "x.2dm")
+        os.makedirs(os.path.dirname(path))
+        Path(path).write_text(MeshInputTests.MESH)
+        wanted = self.wanted("MESH")
+        result = self.run_("script:kinds", literal("PATH", path), outputs=wanted)
+        self.assertEqual(
+            self.file(result, "MESH").read_text(encoding="utf-8"), MeshInputTests.MESH
+        )
+        self.result = result
+        layer = self.projectLayer("script:kinds")
+        self.assertEqual(result.layers[0].kind, "mesh")
+        self.assertEqual(layer.dataProvider().vertexCount(), 3)
+
+    def test_pointCloud(self) -> None:
+        """A point cloud is a file as it was made."""
+        path = os.path.join(self.directory, "tmp", "x.laz")
+        os.makedirs(os.path.dirname(path))
+        Path(path).write_bytes(b"LASF")
+        wanted = self.wanted("CLOUD")
+        result = self.run_("script:kinds", literal("PATH", path), outputs=wanted)
+        value = result.outputs["CLOUD"]
+        assert isinstance(value, FileValue)
+        self.assertEqual(value.format, Format("application/vnd.laszip", "base64"))
+        self.assertEqual(self.file(result, "CLOUD").read_bytes(), b"LASF")
+        # A layer only where QGIS can open it.
+        self.assertLessEqual(len(result.layers), 1)
+        wms = (OutputRequest("CLOUD", Format("application/x-ogc-wms")),)
+        result = self.run_("script:kinds", literal("PATH", path), outputs=wms)
+        self.assertIn("can't be", self.fault(result, "NoApplicableCode"))
+
     def test_report(self) -> None:
         """An algorithm without an output has the story of its run."""
         result = self.run_("script:silent")

@@ -30,6 +30,7 @@ from qgis.core import (
     QgsProcessingParameterExpression,
     QgsProcessingParameterField,
     QgsProcessingParameterFile,
+    QgsProcessingParameterFileDestination,
     QgsProcessingParameterGeometry,
     QgsProcessingParameterLayoutItem,
     QgsProcessingParameterMatrix,
@@ -151,6 +152,52 @@ class Formula(QgsProcessingParameterString):
 
     def type(self) -> str:
         return "raster_formula"
+
+
+class Attribute(QgsProcessingParameterDefinition):
+    """As the attributes of point clouds in QGIS 3.32."""
+
+    def __init__(self, several: bool) -> None:
+        super().__init__("P", "P")
+        self._several = several
+
+    def type(self) -> str:
+        return "attribute"
+
+    def allowMultiple(self) -> bool:
+        """Whether there may be several."""
+        return self._several
+
+
+class Measure(QgsProcessingParameterNumber):
+    """As the areas and volumes of QGIS 3.40."""
+
+    def __init__(self, type_: str, unit: Any) -> None:
+        super().__init__("P", "P", DOUBLE)
+        self._type = type_
+        self._unit = unit
+
+    def type(self) -> str:
+        return self._type
+
+    def defaultUnit(self) -> Any:
+        """That of a bare number."""
+        return self._unit
+
+
+class Destination(QgsProcessingParameterFileDestination):
+    """As the destinations of QGIS 3.24."""
+
+    def __init__(self, type_: str, extension: str) -> None:
+        super().__init__("P", "P")
+        self._type = type_
+        self._extension = extension
+
+    def type(self) -> str:
+        return self._type
+
+    def defaultFileExtension(self) -> str:
+        return self._extension
 
 
 def file(extension: str = "", fileFilter: str = "", folder: bool = False) -> Any:
@@ -390,6 +437,52 @@ class TypeTests(ParameterCase):
         assert isinstance(data, LiteralType)
         self.assertEqual((data.default, data.defaults), (None, ("1", "3")))
         self.assertEqual(parameters.describe(bands).maxOccurs, 1000)
+
+
+class NewerTypeTests(ParameterCase):
+    """Types that QGIS has since 3.24, as stand-ins where this one has not."""
+
+    def test_attribute(self) -> None:
+        """The names of attributes of a point cloud, one or several."""
+        for several, value in ((False, "Z"), (True, ["Z", "Intensity"])):
+            param = Attribute(several)
+            told = parameters.describe(param)
+            self.assertEqual(told.data, LiteralType("string"))
+            self.assertEqual((told.minOccurs, told.maxOccurs > 1), (1, several))
+            given = value if isinstance(value, list) else [value]
+            self.assertEqual(self.convert(param, *given), value)
+        self.assertIn("at most 1", self.refused(Attribute(False), "Z", "X"))
+
+    def test_measures(self) -> None:
+        """Areas and volumes, in the unit that they have."""
+        areas, volumes = QgsUnitTypes.AreaUnit, QgsUnitTypes.VolumeUnit
+        for type_, unit, first, given, expected in (
+            ("area", areas.AreaSquareMeters, "m2", "ha", 2e4),
+            ("volume", volumes.VolumeCubicMeters, "m3", "l", 0.002),
+        ):
+            param = Measure(type_, unit)
+            data = parameters.describe(param).data
+            assert isinstance(data, LiteralType)
+            self.assertEqual((data.dataType, data.uoms[0]), ("float", first))
+            self.assertIn(given, data.uoms)
+            self.assertEqual(self.convert(param, "2"), 2)
+            value = self.convert(param, LiteralValue("2", None, given))
+            self.assertAlmostEqual(value, expected)
+            text = self.refused(param, LiteralValue("2", None, "km"))
+            self.assertIn(f"a unit that converts to {first}", text)
+
+    def test_destinations(self) -> None:
+        """Point clouds and vector tiles go into files of the job."""
+        for type_, suffix in (
+            ("pointCloudDestination", ".las"),
+            ("vectorTileDestination", ".mbtiles"),
+        ):
+            param = Destination(type_, suffix[1:])
+            told = parameters.describe(param)
+            self.assertEqual((told.data, told.minOccurs), (LiteralType("string"), 0))
+            value = parameters.value(param, [LiteralValue("../a title")], self.job())
+            path = Path(value.sink.staticValue())
+            self.assertEqual(path, Path(self.directory, "outputs", f"P{suffix}"))
 
 
 class LiteralTests(ParameterCase):

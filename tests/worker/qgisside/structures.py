@@ -11,6 +11,7 @@ from osgeo import gdal
 from qgis.core import (
     QgsApplication,
     QgsProcessingParameterDefinition,
+    QgsProject,
     QgsProperty,
     QgsVectorLayer,
 )
@@ -168,6 +169,21 @@ class StructureTests(JobCase):
             self.assertEqual(row.split("::~::", 1)[1], expected)
         two = self.convert(INTERPOLATION, [{"layer": POINTS}] * 2)
         self.assertEqual(len(two.split("::|::")), 2)
+
+    def test_interpolationOwn(self) -> None:
+        """QGIS's own text means the same as the objects."""
+        path = Path(self.directory, "heights.geojson")
+        path.write_text(json.dumps(POINTS))
+        layer = QgsVectorLayer(str(path), "heights", "ogr")
+        QgsProject.instance().addMapLayer(layer)
+        own = "heights::~::0::~::0::~::0::|::heights::~::1::~::-1::~::2"
+        rows = [
+            {"layer": "heights", "attribute": "height"},
+            {"layer": "heights", "source": "z", "type": "break lines"},
+        ]
+        expected = own.replace("heights", layer.id())
+        for given in (own, rows):
+            self.assertEqual(self.convert(INTERPOLATION, given), expected)
 
     def test_relief(self) -> None:
         """Colours as CSS, or in QGIS's own form."""
