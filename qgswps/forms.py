@@ -123,12 +123,6 @@ def _operation(text: str) -> None:
 # Places
 
 _SRID = re.compile(r"SRID=(\d+)\s*;\s*(.+)", re.I | re.S)
-#: WKT or coordinates, and a CRS as QGIS writes it behind them.
-_WITH_CRS = re.compile(r"(.+?)\s*\[([^\[\]]+)\]", re.S)
-_PAIR = re.compile(r"\(?\s*([^,\s()]+)\s*[,\s]\s*([^,\s()]+)\s*\)?")
-_WKT = re.compile(
-    r"([A-Za-z]+?)(?:25D|ZM|Z|M)?\s*(?:ZM|Z|M)?\s*(?:EMPTY|\(.*\))", re.I | re.S
-)
 _WKT_TYPES = frozenset(
     (
         "point",
@@ -186,22 +180,39 @@ def placeText(text: str) -> PlaceText:
     srid = _SRID.fullmatch(text)
     if srid is not None:
         return PlaceText(_wkt(srid[2]), None, f"EPSG:{srid[1]}")
-    named = _WITH_CRS.fullmatch(text)
     crs = None
-    if named is not None:
-        text, crs = named[1], named[2]
-    pair = _PAIR.fullmatch(text)
-    if pair is None:
-        return PlaceText(_wkt(text), None, crs)
-    return PlaceText("", (_number(pair[1]), _number(pair[2])), crs)
+    if text.endswith("]"):
+        text, bracket, crs = text[:-1].rpartition("[")
+        if not bracket or not crs or "]" in crs:
+            raise ValueError("it is no WKT")
+    text = text.strip()
+    parts = text.removeprefix("(").removesuffix(")").replace(",", " ", 1).split()
+    if len(parts) == 2 and not text[0].isalpha():
+        return PlaceText("", (_number(parts[0]), _number(parts[1])), crs)
+    return PlaceText(_wkt(text), None, crs)
 
 
 def _wkt(text: str) -> str:
-    found = _WKT.fullmatch(text.strip())
-    if found is None or found[1].lower() not in _WKT_TYPES:
+    if _wktType(text) not in _WKT_TYPES:
         raise ValueError("it is no WKT")
     _balanced(text, "(", ")", "")
     return text
+
+
+def _wktType(text: str) -> str:
+    """The type that WKT begins with, in lower case; empty if it is none."""
+    head, bracket, _ = text.partition("(")
+    words = head.lower().split()
+    if not bracket and words[-1:] == ["empty"]:
+        del words[-1]
+    elif not bracket or not text.rstrip().endswith(")"):
+        return ""
+    if not words or words[1:] not in ([], ["z"], ["m"], ["zm"]):
+        return ""
+    for suffix in ("25d", "zm", "z", "m"):
+        if words[0].removesuffix(suffix) in _WKT_TYPES:
+            return words[0].removesuffix(suffix)
+    return ""
 
 
 def xmlRoot(text: str) -> ElementTree.Element:
@@ -228,12 +239,7 @@ def _geometry(text: str) -> str:
     found = placeText(text)
     if found.crs is not None:
         _crs(found.crs)
-    return "point" if found.pair is not None else _type(found.wkt)
-
-
-def _type(wkt: str) -> str:
-    found = _WKT.fullmatch(wkt.strip())
-    return found[1].lower() if found is not None else ""
+    return "point" if found.pair is not None else _wktType(found.wkt)
 
 
 def _fromJson(value: Mapping[str, Any]) -> str:
@@ -322,15 +328,24 @@ def _meshTime(text: str) -> None:
         raise ValueError from None
 
 
-def _expression(text: str) -> None:
-    # An empty one is for QGIS to judge: it may be optional.
-    _balanced(_QUOTED.sub(" ", text), "([", ")]", "'\"")
-
-
 #: Strings and quoted names, which may hold anything, and comments.
 _QUOTED = re.compile(
-    r"""'(?:''|\\.|[^'\\])*'|"(?:""|[^"])*"|--[^\n]*|/\*.*?(?:\*/|\Z)""", re.S
+    r"""'(?:''|\\.|[^'\\])*(?P<end>'?)|"(?:""|[^"])*(?P<ends>"?)|--[^\n]*""", re.S
 )
+
+
+def _expression(text: str) -> None:
+    # An empty one is for QGIS to judge: it may be optional.  So are comments of
+    # several lines, in which it takes quotes for those of strings.
+    if "/*" not in text:
+        _balanced(_QUOTED.sub(_unquoted, text), "([", ")]", "")
+
+
+def _unquoted(found: re.Match[str]) -> str:
+    quote = found[0][0]
+    if quote in "'\"" and not (found["end"] or found["ends"]):
+        raise ValueError(f"a {quote!r} is missing")
+    return " "
 
 
 def _balanced(text: str, opening: str, closing: str, quotes: str) -> None:

@@ -7,6 +7,7 @@ L{tests.worker.qgisside.parametertypes}.
 from __future__ import annotations
 
 import json
+import time
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -71,6 +72,19 @@ class FormsTests(SynchronousTestCase):
             ('WKT:GEOGCS["a"]', None),
         ):
             self.assertEqual(forms.crsName(text), expected, text)
+
+    def test_hostile(self) -> None:
+        """No text takes long to look at."""
+        begun = time.process_time()
+        for unit in (
+            *(" ", "(", "[", "'", '"', "\\'", "\\", "/*", "-", "+", ",", "1 "),
+            *("a", "a ", "{", "<a>", "POINT ", "SRID=1;", "Z"),
+        ):
+            many = unit * (60_000 // len(unit))
+            for text in (f"a{many}b", f"'{many}", f"POINT{many}(", f"1{many}2 [x"):
+                for form in forms.FORMS:
+                    forms.fault(form, text)
+        self.assertLess(time.process_time() - begun, 20)
 
     def test_deep(self) -> None:
         """JSON that is nested without end is no geometry."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import random
 import shutil
 import zipfile
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, ClassVar
 
 from qgis.core import (
     QgsApplication,
+    QgsExpression,
     QgsLayoutItemMap,
     QgsPrintLayout,
     QgsProcessingParameterAuthConfig,
@@ -685,6 +687,23 @@ class FormTests(ParameterCase):
             for given in formtexts.BAD[form]:
                 with self.subTest(f"{form} {given}"):
                     self.assertIn("expected", self.refused(param, given))
+
+    def test_expressions(self) -> None:
+        """No expression is refused by the server that QGIS would take."""
+        chance = random.Random(6)
+        pieces = [
+            *("'", "'", '"', "\\", "(", ")", "[", "]", "--", "\n", "/*", "*/"),
+            *("a", "1", "+", " ", ",", "||", "upper(", "array("),
+        ]
+        refused = taken = 0
+        for _ in range(20_000):
+            text = "".join(chance.choices(pieces, k=chance.randint(1, 9)))
+            fits = not QgsExpression(text).hasParserError()
+            taken += fits
+            if forms.fault("expression", text) is not None:
+                refused += 1
+                self.assertFalse(fits, text)
+        self.assertGreater(min(taken, refused), 200)
 
 
 class DataTests(ParameterCase):
