@@ -65,6 +65,23 @@ class FormatTests(unittest.TestCase):
             self.assertEqual(found, mimeType)
             self.assertTrue(answer.body.startswith(start), answer.body[:100])
 
+    def test_rasters(self) -> None:
+        """Rasters in each format, raw."""
+        for mimeType, start in (
+            ("image/tiff", b"II*\0"),
+            ("image/tiff; application=geotiff; profile=cloud-optimized", b"II*\0"),
+            ("image/png", b"\x89PNG"),
+            ("application/netcdf", (b"CDF", b"\x89HDF")),
+        ):
+            answer = self.server.execute(
+                "native:slope",
+                {"INPUT": "elevation"},
+                MAP="world",
+                rawdataoutput=f"OUTPUT@mimeType={quote(mimeType, safe='')}",
+            )
+            self.assertEqual(answer.status, 200, answer.body[:1000])
+            self.assertTrue(answer.body.startswith(start), (mimeType, answer.body[:20]))
+
     def test_severalLayers(self) -> None:
         """An archive of them, and a map of all."""
         for form, check in (

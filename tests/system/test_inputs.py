@@ -88,6 +88,27 @@ class InputTests(unittest.TestCase):
             )
             self.assertEqual(self.widths(answer), expected, distance)
 
+    def test_extents(self) -> None:
+        """The same place in three CRSs, each with its own order of axes."""
+        boxes = []
+        for crs, low, high in (
+            ("EPSG:4326", "7 46", "8 47"),
+            ("urn:ogc:def:crs:EPSG::4326", "46 7", "47 8"),
+            ("urn:ogc:def:crs:OGC:1.3:CRS84", "7 46", "8 47"),
+        ):
+            answer = self.execute(
+                "native:extenttolayer",
+                INPUT=f'<wps:BoundingBoxData ows:crs="{crs}">'
+                f"<ows:LowerCorner>{low}</ows:LowerCorner>"
+                f"<ows:UpperCorner>{high}</ows:UpperCorner></wps:BoundingBoxData>",
+            )
+            self.assertEqual(answer.status, 200, answer.text)
+            (feature,) = answer.json()["features"]
+            boxes.append(sorted(map(tuple, feature["geometry"]["coordinates"][0])))
+        self.assertEqual(boxes[0], boxes[1])
+        self.assertEqual(boxes[0], boxes[2])
+        self.assertEqual((boxes[0][0], boxes[0][-1]), ((7, 46), (8, 47)))
+
     def test_structure(self) -> None:
         """JSON that the published schema describes."""
         answer = self.execute(
