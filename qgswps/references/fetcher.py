@@ -24,6 +24,7 @@ from zope.interface import implementer
 
 from qgswps.errors import Fault, OWSError
 from qgswps.interfaces import IReferences
+from qgswps.jobfiles import INPUTS
 from qgswps.jobs.spool import openBelow
 from qgswps.journal import Logger
 from qgswps.model import FileValue, Format, Input, ReferenceValue, Task
@@ -40,7 +41,7 @@ log = Logger()
 PER_JOB = 4
 
 #: Where fetched data goes; no other file of a job has such a name.
-_NAME = "inputs/@{number}"
+_NAME = INPUTS + "/@{number}"
 
 #: Headers that are the server's to say, or that say where a message ends.
 _OWN_HEADERS = re.compile(

@@ -20,6 +20,7 @@ from qgis.core import (
 
 from qgswps import units
 from qgswps.errors import failure, invalid
+from qgswps.jobfiles import OUTPUTS
 from qgswps.model import (
     ECHO,
     BoundingBoxType,
@@ -42,7 +43,7 @@ from qgswps.model import (
 )
 from qgswps.worker import formats
 from qgswps.worker.feedback import Feedback
-from qgswps.worker.job import OUTPUTS, Job
+from qgswps.worker.job import Job
 from qgswps.worker.parameters import base
 from qgswps.worker.parameters.literals import numberText
 

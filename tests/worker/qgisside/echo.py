@@ -9,6 +9,7 @@ import time
 import attrs
 
 from qgswps import codec
+from qgswps.jobfiles import TASK
 from qgswps.model import (
     BoundingBoxValue,
     ExecuteRequest,
@@ -123,7 +124,7 @@ class EchoTests(JobCase):
     def test_cancelled(self) -> None:
         """The pause can be ended."""
         request = ExecuteRequest("echo", (literal("pause", 60),))
-        codec.write(f"{self.directory}/{runner.TASK}", Task(request))
+        codec.write(f"{self.directory}/{TASK}", Task(request))
         feedback = Feedback(lambda *report: None)
         timer = threading.Timer(0.1, feedback.cancel)
         timer.start()
