@@ -39,6 +39,7 @@ from qgswps.model import (
     OutputRequest,
     ProcessDescription,
     Range,
+    ReferenceValue,
     Result,
 )
 from qgswps.worker import formats
@@ -152,6 +153,8 @@ def _output(
             return value
         case ComplexValue() | FileValue():
             return _file(value, wanted.format, job)
+        case ReferenceValue(file=FileValue() as fetched):
+            return _file(fetched, wanted.format, job)
     # The server has checked that; this is a task that somebody else wrote.
     raise invalid(wanted.identifier, f"{wanted.identifier} is of another kind")
 
@@ -175,7 +178,7 @@ def _file(
 
     Nothing is made of it, so that it can't be had in another format.
     """
-    mimeType = value.format.mimeType
+    mimeType = formats.baseType(value.format.mimeType)
     known = next((each for each in _SUFFIXES if each.mimeType == mimeType), None)
     if known is None:
         raise invalid("complex", f"complex is in {mimeType!r}, which is not offered")

@@ -356,6 +356,23 @@ class LineageTests(ResponseTestCase):
         # None were named, so these are all.
         self.assertEqual(names, ["literal", "quantity", "complex", "boundingBox"])
 
+    def test_reference(self) -> None:
+        """A reference is repeated as one, though it was fetched."""
+        inner = (
+            "<wps:DataInputs><wps:Input><ows:Identifier>complex</ows:Identifier>"
+            '<wps:Reference xlink:href="data:text/plain,some%20text"'
+            ' mimeType="text/plain"/></wps:Input></wps:DataInputs><wps:ResponseForm>'
+            '<wps:ResponseDocument lineage="true"/></wps:ResponseForm>'
+        )
+        first = self.response(self.server.post(execute(inner)))
+        again = self.response(self.server.get(first.get("statusLocation", "")))
+        for document in (first, again):
+            [data] = self.output(document, "complex")[-1]
+            self.assertEqual(data.text, "some text")
+            [reference] = document.find(f"{WPS}DataInputs").iter(f"{WPS}Reference")
+            found = (reference.get(f"{XLINK}href"), reference.get("mimeType"))
+            self.assertEqual(found, ("data:text/plain,some%20text", "text/plain"))
+
     def test_off(self) -> None:
         """Who does not ask for it does not get it."""
         for more in ({}, {"lineage": "false"}):

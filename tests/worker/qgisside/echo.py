@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import threading
 import time
 
@@ -18,6 +19,7 @@ from qgswps.model import (
     Input,
     LiteralValue,
     OutputRequest,
+    ReferenceValue,
     Task,
 )
 from qgswps.worker import catalogue, echo, runner
@@ -98,6 +100,19 @@ class EchoTests(JobCase):
                 made = result.outputs["complex"]
                 assert isinstance(made, FileValue)
                 self.assertEqual(made.format.mimeType, mimeType)
+
+    def test_fetched(self) -> None:
+        """Data that was sent by reference, of a media type with parameters."""
+        os.mkdir(os.path.join(self.directory, "inputs"))
+        with open(os.path.join(self.directory, "inputs", "x"), "wb") as sent:
+            sent.write(PNG)
+        for mimeType in ("image/png", "Image/PNG; a=b"):
+            file = FileValue("inputs/x", Format(mimeType))
+            value = ReferenceValue("http://h/", Format(""), file=file)
+            request = ExecuteRequest("echo", (Input("complex", value),))
+            codec.write(f"{self.directory}/{runner.TASK}", Task(request))
+            result = runner.run(self.directory, Feedback(lambda *report: None))
+            self.assertEqual(self.file(result, "complex").read_bytes(), PNG)
 
     def test_faults(self) -> None:
         """What can't be given back."""
