@@ -17,6 +17,15 @@ from qgswps.worker import compat, parameters
 #: Providers whose algorithms see no layer but those that they are given.
 _CONFINED = {"native", "qgis", "gdal", "3d", "grass", "grass7"}
 
+#: Those of them that look at all layers of the project, and don't say so.
+_CURIOUS = {
+    "native:stylefromproject",
+    "native:tilesxyzdirectory",
+    "native:tilesxyzmbtiles",
+    "qgis:tilesxyzdirectory",
+    "qgis:tilesxyzmbtiles",
+}
+
 #: Parameters that are parts of a project beside its layers.
 _PARTS = {"layout", "layoutitem", "maptheme"}
 
@@ -77,8 +86,13 @@ def _withChildren(
 
 
 def _needsProject(algorithm: QgsProcessingAlgorithm) -> bool:
-    return compat.isSet(algorithm.flags(), compat.ALGORITHM_REQUIRES_PROJECT) or any(
-        definition.type() in _PARTS for definition in algorithm.parameterDefinitions()
+    return (
+        compat.isSet(algorithm.flags(), compat.ALGORITHM_REQUIRES_PROJECT)
+        or algorithm.id() in _CURIOUS
+        or any(
+            definition.type() in _PARTS
+            for definition in algorithm.parameterDefinitions()
+        )
     )
 
 

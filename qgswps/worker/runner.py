@@ -196,8 +196,9 @@ def _values(
         name = definition.name()
         if name not in given and not definition.isDestination():
             default = parameters.default(definition)
-            if default is not None and not definition.checkValueIsAcceptable(None):
-                # Some types of parameter do not look at their default here.
+            if default is not None:
+                # As the desktop does: some algorithms take something else than
+                # their default where they are given nothing.
                 values[name] = default
             continue
         try:

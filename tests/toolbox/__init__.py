@@ -1,0 +1,1 @@
+"""What plain QGIS makes of the whole toolbox, to set the server against."""
