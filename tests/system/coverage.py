@@ -22,7 +22,7 @@ import attrs
 from lxml import etree
 
 from tests import live, schemas
-from tests.toolbox.oracle import Oracle, Verdict, environment
+from tests.toolbox.oracle import TOOLBOX, Oracle, Verdict, environment
 from tests.toolbox.plain import PlainQGIS
 
 PAGE = os.path.join(live.ROOT, "docs", "coverage.md")
@@ -105,10 +105,7 @@ def omitted() -> list[str]:
             *(sys.executable, "-c", "from twisted.scripts.twistd import run; run()"),
             *("qgswps", "--list-processes"),
         ],
-        env=live.environmentOf(
-            QGSWPS_PROCESSING_ACCESSPOLICY="none",
-            QGSWPS_PROCESSING_PROVIDERS_MODULE_PATH="",
-        ),
+        env=live.environmentOf(**TOOLBOX),
         cwd=live.ROOT,
         stdout=subprocess.PIPE,
         check=True,

@@ -42,6 +42,13 @@ class Verdict:
     note: str = ""
 
 
+#: Settings for all of the toolbox, and nothing of the server's or the tests' own.
+TOOLBOX = {
+    "QGSWPS_PROCESSING_ACCESSPOLICY": "none",
+    "QGSWPS_PROCESSING_PROVIDERS_MODULE_PATH": "",
+    "QGSWPS_PROCESSING_ECHO": "no",
+}
+
 #: Types of outputs that are layers.
 _LAYERS = ("outputVector", "outputRaster", "outputLayer", "outputMultilayer")
 
@@ -274,8 +281,4 @@ def _short(text: str) -> str:
 
 def environment(plain: PlainQGIS) -> dict[str, str]:
     """The settings of a server to be set against plain QGIS."""
-    return {
-        "QGSWPS_PROCESSING_ACCESSPOLICY": "none",
-        "QGSWPS_PROCESSING_PROVIDERS_MODULE_PATH": "",
-        "QGSWPS_CACHE_ROOTDIR": plain.world,
-    }
+    return {**TOOLBOX, "QGSWPS_CACHE_ROOTDIR": plain.world}
