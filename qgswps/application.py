@@ -407,7 +407,7 @@ def build(settings: Settings, reactor: Any) -> MultiService:
         settings.processing.providersModulePath,
         settings.processing.watchInterval,
     ).setServiceParent(application)
-    site = makeSite(reactor, root)
+    site = makeSite(reactor, root, settings.server.maxbuffersize * 2**20)
     for endpoint in settings.server.endpoints:
         strports.service(endpoint, site, reactor=reactor).setServiceParent(application)
     return application

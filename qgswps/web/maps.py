@@ -27,7 +27,7 @@ from qgswps.model import Job, MapRequest, MapResponse, State, resultProject
 from qgswps.ows import xmlio
 from qgswps.projects import Projects
 from qgswps.threads import inThread
-from qgswps.web import mapquery, ranges
+from qgswps.web import bodies, mapquery, ranges
 from qgswps.web.access import JobAccess
 from qgswps.web.addresses import Addresses
 from qgswps.web.deferral import Deferral, Response, Stream
@@ -73,13 +73,21 @@ class ByService(Resource):
 
     isLeaf = True
 
-    def __init__(self, processes: IResource, maps: IResource) -> None:
+    def __init__(
+        self, processes: IResource, maps: IResource, nowhere: IResource
+    ) -> None:
+        """
+        @param nowhere: answers for paths below the endpoint's.
+        """
         super().__init__()
         self._processes = processes
         self._maps = maps
+        self._nowhere = nowhere
 
-    def render(self, request: Request) -> Any:
+    def render(self, request: Any) -> Any:
         """See L{IResource}."""
+        if any(request.postpath or ()):
+            return self._nowhere.render(request)
         isMap = mapquery.service(request) is not None
         return (self._maps if isMap else self._processes).render(request)
 
@@ -218,11 +226,8 @@ class MapsEndpoint:
         """The body of a request, which is not too large."""
         content: BinaryIO | None = request.content
         assert content is not None
-        length = content.seek(0, os.SEEK_END)
-        content.seek(0)
-        if length > self._maximumBody:
-            limit = self._maximumBody // 2**20
-            raise failure(f"the request is larger than {limit} MiB", 413)
+        if bodies.size(request) > self._maximumBody:
+            raise bodies.tooLarge(self._maximumBody)
         return content
 
     def _write(self, body: bytes) -> str:

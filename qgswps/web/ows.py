@@ -37,6 +37,7 @@ from qgswps.ows.service import ServiceIdentification
 from qgswps.ows.wps100 import documents, requests
 from qgswps.projects import Projects
 from qgswps.threads import inThread
+from qgswps.web import bodies
 from qgswps.web.access import HEADER, JobAccess, elsewhere, fromSpool
 from qgswps.web.addresses import Addresses
 from qgswps.web.cache import DocumentCache
@@ -111,6 +112,17 @@ def _allWrong(
     return error
 
 
+def _isForm(request: Request, body: bytes) -> bool:
+    """
+    Whether a body has parameters, as forms of web pages send them.
+
+    Some programs say that of XML, too.
+    """
+    mimeType = (request.getHeader("Content-Type") or "").partition(";")[0]
+    isForm = mimeType.strip().lower() == "application/x-www-form-urlencoded"
+    return isForm and bool(body.strip()) and not body.lstrip().startswith(b"<")
+
+
 class OWSEndpoint:
     """
     Answers the operations of WPS 1.0.0 (OGC 05-007r7).
@@ -170,17 +182,16 @@ class OWSEndpoint:
         parameters = kvp.parseQuery(query)
         if request.method != b"POST":
             return requests.parseKVP(parameters)
-        content = request.content
-        assert content is not None
-        length = content.seek(0, os.SEEK_END)
-        content.seek(0)
-        if length > self._maximumBody:
-            limit = self._maximumBody // 2**20
-            raise failure(f"the request is larger than {limit} MiB", 413)
-        body = content.read()
-        if length > _LARGE:
-            return await inThread(self._reactor, requests.parseXML, body, parameters)
-        return requests.parseXML(body, parameters)
+
+        def parse() -> Operation:
+            body = bodies.read(request, self._maximumBody)
+            if _isForm(request, body):
+                return requests.parseKVP(kvp.parseQuery(body.strip() + b"&" + query))
+            return requests.parseXML(body, parameters)
+
+        packed = request.getHeader("Content-Encoding") is not None
+        large = packed or bodies.size(request) > _LARGE
+        return await inThread(self._reactor, parse) if large else parse()
 
     # Processes
 

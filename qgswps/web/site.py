@@ -29,10 +29,17 @@ from qgswps.model import Job
 from qgswps.ows import kvp
 from qgswps.web import mapquery, pages
 from qgswps.web.access import JobAccess
-from qgswps.web.deferral import Deferral, Handler, Response, jsonError
+from qgswps.web.deferral import (
+    Deferral,
+    ErrorDocument,
+    Handler,
+    Response,
+    jsonError,
+)
 from qgswps.web.files import FilesEndpoint
+from qgswps.web.http import BoundedRequest, Channel
 from qgswps.web.maps import ByService, MapsEndpoint
-from qgswps.web.ows import OWSEndpoint
+from qgswps.web.ows import OWSEndpoint, exceptionReport
 from qgswps.web.status import StatusEndpoint
 
 #: The record of the job that a request names.
@@ -42,7 +49,9 @@ LookUp = Callable[[Request, str], Awaitable[Job]]
 JobHandler = Callable[[Request, Job, str], Awaitable[Response]]
 
 
-def notFound() -> Deferral:
+def notFound(
+    errorDocument: ErrorDocument = jsonError, crossOrigin: bool = False
+) -> Deferral:
     """The answer to a path that there is not."""
 
     async def answer(request: Request) -> Response:
@@ -51,7 +60,8 @@ def notFound() -> Deferral:
             Fault("InvalidParameterValue", f"there is no {path!r} here"), 404
         )
 
-    return Deferral({b"GET": answer, b"POST": answer, b"DELETE": answer}, jsonError)
+    handlers = {b"GET": answer, b"POST": answer, b"DELETE": answer}
+    return Deferral(handlers, errorDocument, crossOrigin)
 
 
 class JobRoutes(Resource):
@@ -131,7 +141,11 @@ class Root(Resource):
         crossOrigin: bool,
     ) -> None:
         super().__init__()
-        self._ows = ByService(ows.resource(crossOrigin), maps.resource(crossOrigin))
+        self._ows = ByService(
+            ows.resource(crossOrigin),
+            maps.resource(crossOrigin),
+            notFound(exceptionReport, crossOrigin),
+        )
         capabilities = "ows/?service=WPS&request=GetCapabilities"
         self._page = pages.page(
             title,
@@ -183,11 +197,24 @@ class Root(Resource):
 
 
 class QuietSite(Site):
-    """A site that says nothing of its own when it starts and stops."""
+    """
+    A site that says nothing of its own when it starts and stops.
+
+    @ivar maximumBody: the longest body of a request, in bytes.
+    """
 
     noisy = False
+    protocol = Channel
+
+    def __init__(self, reactor: Any, root: Root, maximumBody: int) -> None:
+        super().__init__(root, requestFactory=BoundedRequest, reactor=reactor)
+        self.maximumBody = maximumBody
 
 
-def makeSite(reactor: Any, root: Root) -> Site:
-    """The HTTP server's factory."""
-    return QuietSite(root, reactor=reactor)
+def makeSite(reactor: Any, root: Root, maximumBody: int) -> Site:
+    """
+    The HTTP server's factory.
+
+    @param maximumBody: the longest body of a request, in bytes.
+    """
+    return QuietSite(reactor, root, maximumBody)

@@ -11,6 +11,7 @@ from lxml import etree
 from qgswps.errors import busy, failure
 from qgswps.model import Job, MapRequest, State
 from qgswps.web import mapquery
+from qgswps.web.http import LINGER
 from tests.fakes import Exchange, FakeMapServer, makeJob
 from tests.web.test_site import SiteTestCase
 
@@ -220,7 +221,10 @@ class OWSTests(MapsCase):
     def test_tooLarge(self) -> None:
         """A body that is too large is not read."""
         body = b'<GetFeature service="WFS">' + b" " * 1000
-        self.fault(f"/ows/?{MAP}", 413, method="POST", body=body)
+        exchange = self.exchange(f"/ows/?{MAP}", method="POST", body=body)
+        # The client has its time to read that.
+        self.reactor.advance(LINGER)
+        self.assertEqual(self.successResultOf(exchange.finished).status, 413)
 
     def test_unknown(self) -> None:
         """There are the projects of jobs that have succeeded, and no others."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import os
+import zlib
 from http.client import HTTPResponse
 from typing import Any, ClassVar
 from urllib.parse import urlencode, urlsplit
@@ -23,8 +25,10 @@ from qgswps.model import (
     ProjectSummary,
     Result,
     State,
+    Task,
 )
 from qgswps.pool.exits import Exit, WorkerLost
+from qgswps.web.http import LINGER
 from qgswps.web.ows import XML, refusal
 from tests.fakes import Exchange, FakeExecution, makeJob
 from tests.web.test_site import ECHO, SiteTestCase
@@ -183,8 +187,91 @@ class ExecuteTests(OWSTestCase):
     def test_largeBody(self) -> None:
         """A body that is too large is refused."""
         body = POST.format("a" * 1000).encode()
-        self.refused("/ows/", 413, "NoApplicableCode", None, method="POST", body=body)
+        exchange = self.exchange("/ows/", method="POST", body=body)
+        # The client has its time to read that.
+        self.reactor.advance(LINGER)
+        response = self.successResultOf(exchange.finished)
+        self.assertEqual(response.status, 413)
+        self.assertIn(b"NoApplicableCode", response.read())
         self.assertEqual(self.executor.executions, [])
+
+    def test_compressedBody(self) -> None:
+        """A compressed body is unpacked, as far as it is not too large then."""
+        for encoding, pack in (
+            ("gzip", gzip.compress),
+            ("x-gzip", gzip.compress),
+            ("Deflate", zlib.compress),
+            ("identity", bytes),
+            ("gzip, deflate", lambda data: zlib.compress(gzip.compress(data))),
+        ):
+            with self.subTest(encoding=encoding):
+                exchange = self.exchange(
+                    "/ows/",
+                    method="POST",
+                    body=pack(POST.format("a").encode()),
+                    Content_Encoding=encoding,
+                )
+                execution = self.executor.executions[-1]
+                self.succeed(execution, OUT=LiteralValue("b"))
+                self.document(exchange)
+        before = len(self.executor.executions)
+        bomb = gzip.compress(POST.format("a" * 10_000).encode())
+        good = gzip.compress(POST.format("a").encode())
+        for body, encoding, status in (
+            (bomb, "gzip", 413),
+            (good[:-9], "gzip", 400),
+            (good + b"x", "gzip", 400),
+            (b"nonsense", "deflate", 400),
+            (good, "br", 415),
+        ):
+            with self.subTest(encoding=encoding, status=status):
+                self.refused(
+                    "/ows/",
+                    status,
+                    "NoApplicableCode",
+                    None,
+                    method="POST",
+                    body=body,
+                    Content_Encoding=encoding,
+                )
+        self.assertEqual(len(self.executor.executions), before)
+
+    def test_form(self) -> None:
+        """Parameters in the body, as a form sends them; XML that says so is XML."""
+        form = "application/x-www-form-urlencoded; charset=utf-8"
+        fields = "service=WPS&request=Execute&identifier=test:echo&datainputs=TEXT%3Da"
+        for path, body in (
+            ("/ows/?version=1.0.0", fields),
+            ("/ows/", f"version=1.0.0&{fields}"),
+            ("/ows/", POST.format("a")),
+        ):
+            with self.subTest(body=body):
+                exchange = self.exchange(
+                    path, method="POST", body=body.encode(), Content_Type=form
+                )
+                execution = self.executor.executions[-1]
+                task = codec.read(f"{execution.directory}/task.json", Task)
+                [given] = task.request.inputs
+                self.assertEqual(given.value, LiteralValue("a"))
+                self.succeed(execution, OUT=LiteralValue("b"))
+                self.document(exchange)
+        self.refused(
+            self.query("Execute", identifier="test:echo"),
+            400,
+            "NoApplicableCode",
+            None,
+            method="POST",
+            Content_Type=form,
+        )
+
+    def test_nowhere(self) -> None:
+        """Below the endpoint there is nothing, and it takes few methods."""
+        for path in ("/ows/foo", "/ows/foo/bar?service=WPS&request=GetCapabilities"):
+            self.refused(path, 404, "InvalidParameterValue", None)
+        response = self.ask("/ows/", method="DELETE")
+        self.assertEqual(response.status, 405)
+        self.assertEqual(response.getheader("Allow"), "GET, HEAD, OPTIONS, POST")
+        self.assertIn(b"ExceptionReport", response.read())
 
     def test_asynchronous(self) -> None:
         """The answer comes at once, and says where to ask again."""

@@ -110,7 +110,7 @@ class EchoTests(JobCase):
             file = FileValue("inputs/x", Format(mimeType))
             value = ReferenceValue("http://h/", Format(""), file=file)
             request = ExecuteRequest("echo", (Input("complex", value),))
-            codec.write(f"{self.directory}/{runner.TASK}", Task(request))
+            codec.write(f"{self.directory}/{TASK}", Task(request))
             result = runner.run(self.directory, Feedback(lambda *report: None))
             self.assertEqual(self.file(result, "complex").read_bytes(), PNG)
 
