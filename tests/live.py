@@ -301,14 +301,19 @@ def alive(pid: int) -> bool:
         return False
 
 
-_shared: list[LiveServer] = []
+_shared: dict[frozenset[tuple[str, str]], LiveServer] = {}
 
 
-def sharedServer() -> LiveServer:
-    """The server for tests that change nothing; ends with this process."""
-    if not _shared:
-        _shared.append(LiveServer())
-    return _shared[0]
+def sharedServer(**environment: str) -> LiveServer:
+    """
+    A server for tests that change nothing; ends with this process.
+
+    @param environment: further variables; the same ones get the same server.
+    """
+    key = frozenset(environment.items())
+    if key not in _shared:
+        _shared[key] = LiveServer(**environment)
+    return _shared[key]
 
 
 @contextlib.contextmanager

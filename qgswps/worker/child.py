@@ -148,7 +148,10 @@ class WorkerProtocol(QuietAMP):
         except BaseException as error:
             # An undeclared error would end the connection without a word.
             _printTrace()
-            raise WorkerFault(clip(f"{type(error).__name__}: {error}")) from None
+            said = str(error)
+            if isinstance(error, OSError) and error.strerror:
+                said = error.strerror  # where a file lies is nobody's business
+            raise WorkerFault(clip(f"{type(error).__name__}: {said}")) from None
 
 
 def _printTrace() -> None:
