@@ -180,11 +180,19 @@ def _vector(name: str, value: Any, job: Job) -> _Made:
     isGeoJson = _isResult(value, job) and str(value).endswith(".geojson")
     if isGeoJson and wanted.driver == "GeoJSON" and _isIn(str(value), wanted.crs):
         return _Made(_relative(str(value), job), wanted, "vector", "ogr")
+    stem = fileName(name, "output")
+    if wanted.driver == "GPKG" and _isWhole(value, job):
+        # As the algorithm made it: to write it again would lose what QGIS's
+        # attributes have no place for, such as the zones of times.
+        target = job.newFile(OUTPUTS, stem + wanted.suffix)
+        os.rename(value, target)
+        layer = _open(name, target, job)
+        path = _relative(target, job)
+        return _Made(path, wanted, project.kindOf(layer), "ogr", layer)
     layer = _open(name, value, job)
     if layer.type() != compat.LAYER_VECTOR:
         raise failure(f"the algorithm's output {name} is no vector layer")
     kind = project.kindOf(layer)
-    stem = fileName(name, "output")
     file = None
     if not wanted.isServed:
         file = _relative(_writeAside(layer, stem, wanted, job), job)
@@ -198,6 +206,24 @@ def _vector(name: str, value: Any, job: Job) -> _Made:
         os.rename(target, named)
         target = named
     return _Made(_relative(target, job), wanted, kind, "ogr", layer, file)
+
+
+#: What tells a GeoPackage, or another SQLite database.
+_SQLITE = b"SQLite format 3\0"
+
+
+def _isWhole(value: object, job: Job) -> bool:
+    """Whether a value is the path of a GeoPackage of one layer that was made."""
+    relative = job.relative(value) if isinstance(value, str) else None
+    if relative is None or not relative.startswith(f"{TEMPORARY}/"):
+        return False
+    path = os.path.join(job.directory, relative)
+    if not relative.endswith(".gpkg") or not os.path.isfile(path):
+        return False
+    with open(path, "rb") as file:
+        if file.read(len(_SQLITE)) != _SQLITE:
+            return False
+    return int(gdal.OpenEx(path, gdal.OF_VECTOR).GetLayerCount()) == 1
 
 
 #: GDAL writes a GeoJSON file's CRS before the features.

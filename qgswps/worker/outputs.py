@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import quote
 
 from qgis.core import (
     QgsProcessingAlgorithm,
@@ -244,7 +246,27 @@ def _file(name: str, title: str, value: Any, job: Job) -> OutputData:
 
 
 def _html(name: str, title: str, value: Any, job: Job) -> OutputData:
-    return FileValue(_intoOutputs(name, str(value), job), formats.HTML, title)
+    path = _intoOutputs(name, str(value), job)
+    _makeRelative(os.path.join(job.directory, path), job)
+    return FileValue(path, formats.HTML, title)
+
+
+def _makeRelative(path: str, job: Job) -> None:
+    """
+    Have a page name the files of the job without where the job is.  What is in a
+    folder that is an output is named as it is in the folder's archive.
+    """
+    with open(path, "rb") as file:
+        page = file.read()
+    named = page
+    for folder in (*job.folders.values(), job.directory):
+        for form in (quote(folder), folder):
+            # QGIS puts three slashes before a path that begins with one.
+            begin = rf"(?:file:)?/+{re.escape(form.lstrip('/'))}/"
+            named = re.sub(begin.encode(), b"", named)
+    if named != page:
+        with open(path, "wb") as file:
+            file.write(named)
 
 
 def _folder(name: str, title: str, value: Any, job: Job) -> OutputData:

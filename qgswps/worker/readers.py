@@ -287,10 +287,9 @@ def _stacked(parts: Sequence[str]) -> Any:
 
 
 def _openMesh(path: str, title: str, crs: Any) -> Any:
-    layer = QgsMeshLayer(path, title, "mdal")
-    if layer.isValid():
-        layer.setCrs(crs)
-    return layer
+    # It has no CRS, and QGIS leaves its coordinates as they are: in one that was
+    # guessed they could not be transformed to any other.
+    return QgsMeshLayer(path, title, "mdal")
 
 
 READERS = (
