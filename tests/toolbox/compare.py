@@ -27,6 +27,8 @@ _RASTERS = (b"II*\0", b"MM\0*", b"II+\0", b"\x89PNG", b"\xff\xd8\xff")
 
 #: What differs between two runs, whoever makes them.
 _VOLATILE = (
+    # The server names files as they are beside each other.
+    (r"file:/+(?:[\w.+%-]+/)+", ""),
     (
         r"[0-9a-f]{8}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{12}",
         "UUID",
@@ -325,6 +327,26 @@ def _names(archive: zipfile.ZipFile) -> list[tuple[str, str]]:
     )
 
 
+def _isProject(data: bytes) -> bool:
+    return _isXML(data) and b"<projectlayers>" in data
+
+
+def _projects(ours: bytes, theirs: bytes, chance: bool) -> None:
+    """What layers have by way of annotations; all else is what a project is about."""
+    layers = [
+        [
+            (
+                layer.get("type"),
+                layer.findtext("layername"),
+                *(etree.tostring(each, method="c14n") for each in layer.iter("item")),
+            )
+            for layer in etree.fromstring(each).iter("maplayer")
+        ]
+        for each in (ours, theirs)
+    ]
+    _same("layers", *layers)
+
+
 def _isXML(data: bytes) -> bool:
     return data.lstrip().startswith((b"<?xml", b"<!DOCTYPE qgis", b"<qgis"))
 
@@ -365,5 +387,6 @@ _FORMATS: tuple[tuple[str, Callable[[bytes], bool], _Compare], ...] = (
     ("database", _isDatabase, _databases),
     ("raster", _isRaster, _rasters),
     ("archive", _isArchive, _archives),
+    ("project", _isProject, _projects),
     ("XML", _isXML, _documents),
 )

@@ -24,7 +24,7 @@ _NETWORK = {"INPUT": "lines"}
 _STACK: dict[str, Any] = {"INPUT_RASTERS": ["dem", "dem2"], "REFERENCE_LAYER": "dem"}
 _SHAPE = File("shape/points.shp", "application/zip", sent="shape")
 _IDW = Each(
-    "points::~::0::~::3::~::0",
+    "points::~::0::~::4::~::0",
     '[{"layer": "points", "source": "attribute", "attribute": "value",'
     ' "type": "points"}]',
     _JSON,
@@ -359,4 +359,10 @@ REASONS = {
     "native:spatialiteexecutesqlregistered": "it needs a connection in QGIS's settings",
     "qgis:importintopostgis": _DATABASE,
     "native:uploadgpsdata": "it needs a GPS device",
+}
+
+#: What is asked for in another format than others of its type, and in which.
+FORMATS = {
+    # Annotations are nowhere but in projects.
+    "native:transferannotationsfrommain": "application/x-qgis-project",
 }

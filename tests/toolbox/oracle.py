@@ -128,7 +128,9 @@ class Oracle:
             data = [
                 each for each in offered if not each.startswith("application/x-ogc")
             ]
-            wanted = [each for each in _WANTED if each in data and name in layers]
+            own = hints.FORMATS.get(algorithm)
+            preferred = _WANTED if own is None else (own,)
+            wanted = [each for each in preferred if each in data and name in layers]
             if leave.get(name) is inputs.LEAVE:
                 continue
             found[name] = [*wanted, *data][0] if data else None

@@ -26,6 +26,7 @@ import numpy
 from osgeo import gdal, ogr, osr
 from qgis.core import (
     Qgis,
+    QgsAnnotationLayer,
     QgsAnnotationPointTextItem,
     QgsApplication,
     QgsCoordinateReferenceSystem,
@@ -446,6 +447,8 @@ def _exported(value: Any, name: str, folder: str, context: Any) -> Any:
     layer = value
     if isinstance(value, str):
         layer = QgsProcessingUtils.mapLayerFromString(value, context)
+    if isinstance(layer, QgsAnnotationLayer):
+        return _kept(layer, os.path.join(folder, f"{name}.qgs"))
     if not isinstance(layer, QgsVectorLayer):
         return value
     path = os.path.join(folder, f"{name}-exported.gpkg")
@@ -461,6 +464,16 @@ def _exported(value: Any, name: str, folder: str, context: Any) -> Any:
     )
     if error:
         raise SystemExit(f"{name} can't be written: {text}")
+    return path
+
+
+def _kept(layer: QgsAnnotationLayer, path: str) -> str:
+    """A project with a layer that is nowhere but in projects."""
+    project = QgsProject()
+    project.addMapLayer(layer.clone())
+    if not project.write(path):
+        raise SystemExit(f"{path} can't be written")
+    project.removeAllMapLayers()
     return path
 
 

@@ -152,6 +152,26 @@ class CompareTests(unittest.TestCase):
             "text",
         )
 
+    def test_pages(self) -> None:
+        """Files that are named as addresses, and as they are beside the page."""
+        self.assertSame(b"'{z}/{x}.png'", b"'file:////tmp/a%20b/out/{z}/{x}.png'")
+        self.assertDifferent(
+            b"'{z}/{x}.png'", b"'file:////tmp/out/{z}/{y}.png'", "text"
+        )
+
+    def test_projects(self) -> None:
+        """The annotations of layers count, and what else is in a project does not."""
+
+        def project(user: str, text: str) -> bytes:
+            return (
+                f'<qgis saveUser="{user}"><projectlayers><maplayer type="annotation">'
+                f'<layername>A</layername><items><item type="pointtext" text="{text}"/>'
+                "</items></maplayer></projectlayers></qgis>"
+            ).encode()
+
+        self.assertSame(project("me", "here"), project("you", "here"))
+        self.assertDifferent(project("me", "here"), project("me", "there"), "layers")
+
     def test_kinds(self) -> None:
         """One kind of file is not another."""
         self.assertDifferent(b"text", vector(A), "it is no GeoPackage")
