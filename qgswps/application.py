@@ -407,7 +407,12 @@ def build(settings: Settings, reactor: Any) -> MultiService:
         settings.processing.providersModulePath,
         settings.processing.watchInterval,
     ).setServiceParent(application)
-    site = makeSite(reactor, root, settings.server.maxbuffersize * 2**20)
+    site = makeSite(
+        reactor,
+        root,
+        settings.server.maxbuffersize * 2**20,
+        settings.server.crossOrigin,
+    )
     for endpoint in settings.server.endpoints:
         strports.service(endpoint, site, reactor=reactor).setServiceParent(application)
     return application

@@ -30,12 +30,14 @@ HEADERS = 128 * 1024
 LINGER = 10.0
 
 
-def _refusal(text: str, status: HTTPStatus) -> bytes:
+def _refusal(text: str, status: HTTPStatus, crossOrigin: bool) -> bytes:
     """A whole response."""
     body = documents.exceptionReport(failure(text, status))
+    origin = ("Access-Control-Allow-Origin: *",) if crossOrigin else ()
     head = (
         f"HTTP/1.1 {status.value} {status.phrase}",
         "Content-Type: text/xml",
+        *origin,
         f"Content-Length: {len(body)}",
         "Connection: close",
         "",
@@ -51,6 +53,9 @@ class Channel(HTTPChannel):
     totalHeadersSize = HEADERS
     _refused = False
 
+    #: What has made it, a C{QuietSite}.
+    site: Any
+
     def refuse(self, text: str, status: HTTPStatus) -> None:
         """
         Answer now, and take no notice of what still comes.
@@ -63,7 +68,7 @@ class Channel(HTTPChannel):
         self._refused = True
         self.setTimeout(None)
         transport: Any = self.transport
-        transport.write(_refusal(text, status))
+        transport.write(_refusal(text, status, self.site.crossOrigin))
         self._closing = self.callLater(LINGER, transport.abortConnection)
 
     def dataReceived(self, data: bytes) -> Any:

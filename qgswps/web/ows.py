@@ -249,7 +249,9 @@ class OWSEndpoint:
         try:
             description = _process(self._exposure.view(httpRequest), request.processId)
         except OWSError as error:
-            raise OWSError((*error.faults, *faults)) from None
+            if error.status >= 500:
+                raise
+            raise OWSError((*error.faults, *faults), error.status) from None
         summary = None
         project = None
         if request.map is not None:

@@ -201,20 +201,22 @@ class QuietSite(Site):
     A site that says nothing of its own when it starts and stops.
 
     @ivar maximumBody: the longest body of a request, in bytes.
+    @ivar crossOrigin: pages of other origins may read what is refused, too.
     """
 
     noisy = False
     protocol = Channel
 
-    def __init__(self, reactor: Any, root: Root, maximumBody: int) -> None:
+    def __init__(
+        self, reactor: Any, root: Root, maximumBody: int, crossOrigin: bool
+    ) -> None:
         super().__init__(root, requestFactory=BoundedRequest, reactor=reactor)
         self.maximumBody = maximumBody
+        self.crossOrigin = crossOrigin
 
 
-def makeSite(reactor: Any, root: Root, maximumBody: int) -> Site:
-    """
-    The HTTP server's factory.
-
-    @param maximumBody: the longest body of a request, in bytes.
-    """
-    return QuietSite(reactor, root, maximumBody)
+def makeSite(
+    reactor: Any, root: Root, maximumBody: int, crossOrigin: bool = False
+) -> Site:
+    """The HTTP server's factory; see L{QuietSite}."""
+    return QuietSite(reactor, root, maximumBody, crossOrigin)

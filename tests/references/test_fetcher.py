@@ -417,10 +417,9 @@ class GetTests(FetchCase):
             return b""
 
         _, url = self.serve(answer)
-        began = time.monotonic()
+        # The slow one would end this test by its time limit.
         fault = await self.refused("404", f"{url}/slow", f"{url}/not")
         self.assertEqual(fault.locator, "IN1")
-        self.assertLess(time.monotonic() - began, 5)
 
     async def test_others(self) -> None:
         """Inputs that are no references stay, and what is there is not fetched."""

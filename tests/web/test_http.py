@@ -102,3 +102,14 @@ class ChannelTests(SiteTestCase):
         self.send(POST + b"Content-Length: 1001\r\n\r\n")
         self.channel.connectionLost()
         self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+
+class OriginTests(ChannelTests):
+    """Pages of other origins may read what is refused, if they may read anything."""
+
+    crossOrigin = True
+
+    def assertRefused(self, answer: bytes, status: int, text: bytes) -> None:
+        """It says so."""
+        self.assertIn(b"\r\nAccess-Control-Allow-Origin: *\r\n", answer)
+        super().assertRefused(answer, status, text)

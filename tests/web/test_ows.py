@@ -495,6 +495,18 @@ class ExecuteTests(OWSTestCase):
         response = self.ask(self.query("DescribeProcess", identifier="a,test:echo,b"))
         self.assertEqual(len(self.xml(response, 400)), 2)
 
+    def test_starting(self) -> None:
+        """Whoever comes too early is asked to come again, whatever else is wrong."""
+
+        def processes() -> Any:
+            raise busy("QGIS is starting")
+
+        self.patch(self.catalogue, "processes", processes)
+        for values in ({}, {"timeout": "soon"}):
+            path = self.query("Execute", identifier="test:echo", **values)
+            self.refused(path, 503, "ServerBusy", None)
+            self.assertIsNotNone(self.ask(path).getheader("Retry-After"))
+
     def test_busy(self) -> None:
         """Whoever comes when the queue is full is asked to come again."""
         waiting = [self.execute()[0] for _ in range(2 + 1)]

@@ -142,7 +142,7 @@ class SiteTestCase(SynchronousTestCase):
             "All & more",
             self.crossOrigin,
         )
-        self.site = makeSite(self.reactor, root, self.maximumBody)
+        self.site = makeSite(self.reactor, root, self.maximumBody, self.crossOrigin)
 
     def exchange(self, path: str, method: str = "GET", **options: Any) -> Exchange:
         """Send a request."""
