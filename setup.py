@@ -44,6 +44,7 @@ setup(
         "cattrs>=22.2",
         "PyYAML",
         "lxml",
+        "prometheus-client",
         "txredisapi>=1.4.7",
         "zope.interface",
     ],

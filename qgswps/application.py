@@ -13,9 +13,10 @@ from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.task import deferLater
+from twisted.web.resource import Resource
 
 import qgswps
-from qgswps import policy
+from qgswps import notify, policy
 from qgswps.config import Settings
 from qgswps.errors import OWSError, StoreError
 from qgswps.interfaces import IJobStore
@@ -25,6 +26,7 @@ from qgswps.jobs.spool import Spool
 from qgswps.jobs.sqlitestore import SQLiteStore
 from qgswps.journal import Logger
 from qgswps.kinds import SQLiteStore as SQLiteURL
+from qgswps.metrics import Metrics
 from qgswps.model import WorkerSettings
 from qgswps.ows.service import Contact, ServiceIdentification
 from qgswps.pool.maps import Limits as MapLimits
@@ -39,6 +41,7 @@ from qgswps.web.addresses import Addresses
 from qgswps.web.exposure import Exposure, PolicyKeeper
 from qgswps.web.files import FilesEndpoint
 from qgswps.web.maps import MapsEndpoint
+from qgswps.web.monitoring import Monitoring
 from qgswps.web.ows import OWSEndpoint
 from qgswps.web.site import Root, makeSite
 from qgswps.web.status import StatusEndpoint
@@ -207,11 +210,14 @@ def makeStore(settings: Settings, reactor: Any) -> IJobStore:
 
 
 def workerEnvironment() -> dict[str, str]:
-    """The environment of the fork servers: ours, without our own settings."""
+    """
+    The environment of the fork servers: ours, without our own settings and
+    without what a service manager means for us alone.
+    """
     environment = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith("QGSWPS_")
+        if not name.startswith("QGSWPS_") and name not in notify.VARIABLES
     }
     package = os.path.dirname(os.path.dirname(os.path.abspath(qgswps.__file__)))
     paths = [package, *environment.get("PYTHONPATH", "").split(os.pathsep)]
@@ -243,6 +249,9 @@ def workerSettings(settings: Settings, profile: str) -> WorkerSettings:
         vectorFormats=settings.processing.vectorFormats,
         rasterFormats=settings.processing.rasterFormats,
         echo=settings.processing.echo,
+        vectorExtension=settings.processing.vectorFileext,
+        rasterExtension=settings.processing.rasterFileext,
+        adjustEllipsoid=settings.processing.adjustEllipsoid,
     )
 
 
@@ -278,10 +287,14 @@ def mapsAre(settings: Settings) -> str:
     return "here" if settings.maps.enabled else "nowhere"
 
 
-def build(settings: Settings, reactor: Any) -> MultiService:
+def build(
+    settings: Settings, reactor: Any, owner: tuple[int, int] | None = None
+) -> MultiService:
     """
     The server that the settings describe, not yet started.
 
+    @param owner: user and group that the process is to run as, if these are
+        others than now.
     @raise SystemExit: the work directory can't be used.
     @raise ConfigurationError: a file that the settings name can't be used.
     """
@@ -289,12 +302,16 @@ def build(settings: Settings, reactor: Any) -> MultiService:
         reactor, settings.processing.accesspolicy, policy.forSettings(settings)
     )
     try:
-        workdir = WorkDirectory(settings.server.workdir)
+        workdir = WorkDirectory(settings.server.workdir, owner)
     except OSError as error:
+        text = str(error)
+        if owner is not None and isinstance(error, PermissionError):
+            text += "; it has to belong to the user of --uid"
         raise SystemExit(
-            f"qgswps: {settings.problem('server', 'workdir', str(error))}"
+            f"qgswps: {settings.problem('server', 'workdir', text)}"
         ) from None
 
+    metrics = Metrics(qgswps.__version__) if settings.server.metrics else None
     store = DurableStore(reactor, makeStore(settings, reactor))
     spool = Spool(workdir.jobs)
     pool = ProcessPool(
@@ -305,6 +322,7 @@ def build(settings: Settings, reactor: Any) -> MultiService:
         workerEnvironment(),
         settings.server.startTimeout,
         settings.server.cancelGrace,
+        metrics.forked if metrics is not None else None,
     )
     limits = Limits(
         waiting=settings.server.maxqueuesize,
@@ -346,6 +364,7 @@ def build(settings: Settings, reactor: Any) -> MultiService:
         workdir.instance,
         limits,
         maps.release,
+        metrics,
     )
     projects = Projects(
         reactor,
@@ -377,6 +396,7 @@ def build(settings: Settings, reactor: Any) -> MultiService:
         addresses,
         identification(settings),
         settings.server.maxbuffersize * 2**20,
+        settings.server.outputfileAsReference,
     )
     root = Root(
         access,
@@ -398,7 +418,16 @@ def build(settings: Settings, reactor: Any) -> MultiService:
         settings.metadata.abstract,
         settings.server.crossOrigin,
     )
+    monitoring = Monitoring(
+        reactor, queue, pool, store, settings.server.maxqueuesize, metrics
+    )
+    monitoring.attach(root, metrics=not settings.server.metricsListen)
     application = Application(Engine(reactor, store, queue, pool, maps, references))
+    manager = notify.manager(os.environ, os.getpid())
+    if manager is not None:
+        notifier = notify.Notifier(reactor, manager, monitoring.status)
+        pool.whenReloading(notifier.reloading)
+        notifier.setServiceParent(application)
     policies.setServiceParent(application)
     Reloader(
         reactor,
@@ -407,12 +436,19 @@ def build(settings: Settings, reactor: Any) -> MultiService:
         settings.processing.providersModulePath,
         settings.processing.watchInterval,
     ).setServiceParent(application)
-    site = makeSite(
-        reactor,
-        root,
-        settings.server.maxbuffersize * 2**20,
-        settings.server.crossOrigin,
-    )
-    for endpoint in settings.server.endpoints:
-        strports.service(endpoint, site, reactor=reactor).setServiceParent(application)
+    aside = Resource()
+    monitoring.attach(aside)
+    for page, endpoints in (
+        (root, settings.server.endpoints),
+        (aside, settings.server.metricsListen),
+    ):
+        site = makeSite(
+            reactor,
+            page,
+            settings.server.maxbuffersize * 2**20,
+            settings.server.crossOrigin,
+        )
+        for endpoint in endpoints:
+            listening = strports.service(endpoint, site, reactor=reactor)
+            listening.setServiceParent(application)
     return application

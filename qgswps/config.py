@@ -33,10 +33,12 @@ from qgswps.kinds import (
     BOOLEAN,
     CRS,
     ENDPOINTS,
+    EXTENSION,
     HOSTS,
     HTTP_URL,
     LINES,
     LIST,
+    MAP_PREFIX,
     PATH,
     PATHS,
     PROJECTS,
@@ -52,6 +54,7 @@ from qgswps.kinds import (
     Unfit,
     choice,
     integer,
+    mebibytes,
     number,
     pathOr,
 )
@@ -107,6 +110,7 @@ class Key:
     @ivar env: names of environment variables, without C{QGSWPS_}, beside the
         one that L{variables} makes of section and key.
     @ivar aliases: other names of the key in the file.
+    @ivar deprecated: likewise, but they are warned about.
     """
 
     kind: Kind[Any]
@@ -115,6 +119,7 @@ class Key:
     since: str
     env: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
+    deprecated: tuple[str, ...] = ()
     option: Option | None = None
     section: str = ""
     name: str = ""
@@ -126,11 +131,16 @@ class Key:
         return (self.section, self.name)
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """All names of the key in the file, the main one first."""
+        return (self.name, *self.aliases, *self.deprecated)
+
+    @property
     def variables(self) -> tuple[str, ...]:
         """The environment variables that set it, the main one first."""
-        names = [f"{self.section}_{name}" for name in (self.name, *self.aliases)]
-        full = [re.sub(r"[^A-Za-z0-9]", "_", name).upper() for name in names]
-        return tuple("QGSWPS_" + name for name in dict.fromkeys([*full, *self.env]))
+        full = [_variable(self.section, name) for name in self.names]
+        short = ["QGSWPS_" + name for name in self.env]
+        return tuple(dict.fromkeys([*full, *short]))
 
     @property
     def defaultText(self) -> str:
@@ -147,6 +157,9 @@ class Section:
     @ivar cls: the class of its value; None for a section of free keys.
     @ivar kind: of the values of free keys.
     @ivar names: a pattern for free keys, and what it stands for; None for any.
+    @ivar obsolete: keys of other servers that have no meaning here, with what
+        does what they did.  They are warned about.
+    @ivar formerly: another name of the section, which is warned about.
     """
 
     name: str
@@ -155,7 +168,13 @@ class Section:
     cls: type | None
     kind: Kind[Any] = TEXT
     names: tuple[str, str] | None = None
+    obsolete: Mapping[str, str] = attrs.field(factory=dict)
+    formerly: str = ""
     keys: tuple[Key, ...] = ()
+
+
+def _variable(section: str, name: str) -> str:
+    return "QGSWPS_" + re.sub(r"[^A-Za-z0-9]", "_", f"{section}_{name}").upper()
 
 
 def key(
@@ -167,6 +186,7 @@ def key(
     name: str | None = None,
     env: Iterable[str] = (),
     aliases: Iterable[str] = (),
+    deprecated: Iterable[str] = (),
     option: Option | None = None,
 ) -> T:
     """
@@ -176,7 +196,15 @@ def key(
         attribute, C{likeThis} as C{like_this}.
     """
     info = Key(
-        kind, default, help, since, tuple(env), tuple(aliases), option, name=name or ""
+        kind,
+        default,
+        help,
+        since,
+        tuple(env),
+        tuple(aliases),
+        tuple(deprecated),
+        option,
+        name=name or "",
     )
     return attrs.field(default=default, repr=not kind.secret, metadata={Key: info})
 
@@ -187,8 +215,19 @@ def _section(
     help: str,
     kind: Kind[Any] = TEXT,
     names: tuple[str, str] | None = None,
+    obsolete: Mapping[str, str] | None = None,
+    formerly: str = "",
 ) -> T:
-    info = Section(name, "", help, cls if attrs.has(cls) else None, kind, names)
+    info = Section(
+        name,
+        "",
+        help,
+        cls if attrs.has(cls) else None,
+        kind,
+        names,
+        obsolete or {},
+        formerly,
+    )
     return attrs.field(factory=cls, metadata={Section: info})
 
 
@@ -218,6 +257,26 @@ class Server:
         " comes from the environment or the command line overrides endpoints from"
         " before it.",
         option=Option("listen", repeatable=True),
+    )
+    ssl: bool = key(
+        BOOLEAN,
+        False,
+        "Speak TLS at port and interfaces, with ssl_cert and ssl_key. An endpoint of"
+        " listen says so itself, as ssl:8443:privateKey=…:certKey=….",
+    )
+    sslCert: str = key(
+        PATH,
+        "",
+        "With ssl, a PEM file with the server's certificate and those that lead to"
+        " the one that clients trust.",
+        name="ssl_cert",
+    )
+    sslKey: str = key(
+        PATH,
+        "",
+        "With ssl, a PEM file with the certificate's key. Empty if it is in ssl_cert,"
+        " too.",
+        name="ssl_key",
     )
     workdir: str = key(
         PATH,
@@ -258,12 +317,12 @@ class Server:
         "Seconds that results are kept, unless the request has an EXPIRE.",
     )
     maxbuffersize: int = key(
-        integer(1, 65536),
+        mebibytes(1, 65536),
         100,
         "The largest body of a request, in MiB.",
     )
     maxinputsize: int = key(
-        integer(1, 65536),
+        mebibytes(1, 65536),
         100,
         "The largest input that is fetched from where a request refers to, in MiB,"
         " unpacked.",
@@ -293,6 +352,13 @@ class Server:
         "The folders of which references may take files, by file: URLs. Empty for"
         " none.",
     )
+    outputfileAsReference: bool = key(
+        BOOLEAN,
+        False,
+        "Refer to files in documents, wherever the client does not ask for the file"
+        " itself as the answer. If not, files are in the document unless the client"
+        " asks for a reference.",
+    )
     httpProxy: bool = key(
         BOOLEAN,
         False,
@@ -313,15 +379,16 @@ class Server:
         "The URL of the map server that references to result layers lead to, without"
         " a query. Empty for this server.",
         name="ows_service_url",
-        aliases=["wms_service_url"],
+        deprecated=["wms_service_url"],
     )
     resultsMapURI: str = key(
-        TEXT,
+        MAP_PREFIX,
         "wps-results:",
         "What MAP begins with in references to result layers, before the job's id and"
         " the project's name.",
         name="results_map_uri",
-        aliases=["wms_response_uri"],
+        aliases=["wps_result_map_uri"],
+        deprecated=["wms_response_uri"],
     )
     cancelGrace: float = key(
         number(0, 3600),
@@ -367,6 +434,19 @@ class Server:
         True,
         "Let pages of other origins use the service (CORS).",
     )
+    metrics: bool = key(
+        BOOLEAN,
+        True,
+        "Keep figures on jobs and processes, and give them to Prometheus at"
+        " /metrics. They name the processes that have run, and nothing of clients.",
+    )
+    metricsListen: tuple[str, ...] = key(
+        ENDPOINTS,
+        (),
+        "Endpoints that have nothing but /metrics, /healthz and /readyz, such as"
+        " tcp:9100:interface=127.0.0.1. /metrics is then there alone. Empty to have it"
+        " beside all else.",
+    )
 
     @property
     def workers(self) -> int:
@@ -376,11 +456,21 @@ class Server:
     @property
     def endpoints(self) -> tuple[str, ...]:
         """The endpoints to listen on, for C{serverFromString}."""
-        return self.listen or tuple(
-            f"{'tcp6' if ':' in address else 'tcp'}:port={self.port}"
-            ":interface=" + address.replace(":", "\\:")
-            for address in self.interfaces
-        )
+        return self.listen or tuple(map(self._endpoint, self.interfaces))
+
+    def _endpoint(self, address: str) -> str:
+        name = "tcp6" if ":" in address else "tcp"
+        files = ""
+        if self.ssl:
+            name = "ssl"
+            key = _quoted(self.sslKey or self.sslCert)
+            files = f":privateKey={key}:certKey={_quoted(self.sslCert)}"
+        return f"{name}:port={self.port}:interface={_quoted(address)}{files}"
+
+
+def _quoted(text: str) -> str:
+    """A text as the descriptions of endpoints have it."""
+    return text.replace("\\", "\\\\").replace(":", "\\:")
 
 
 @attrs.frozen
@@ -590,6 +680,27 @@ class Processing:
         " bounding box, after a pause if one is asked for. It is for trying out"
         " clients, and each pause holds a process.",
     )
+    vectorFileext: str = key(
+        EXTENSION,
+        "",
+        "The format that vector results have where the client asks for none, by its"
+        " extension: gpkg, fgb, gml, shp … or one of vector_formats. Empty for"
+        " GeoJSON.",
+        name="vector.fileext",
+    )
+    rasterFileext: str = key(
+        EXTENSION,
+        "",
+        "Likewise for raster results: tif, nc, png … or one of raster_formats. Empty"
+        " for GeoTIFF.",
+        name="raster.fileext",
+    )
+    adjustEllipsoid: bool = key(
+        BOOLEAN,
+        False,
+        "Give result projects the ellipsoid of their CRS, not the one of the project"
+        " that they come from.",
+    )
 
 
 @attrs.frozen
@@ -676,7 +787,26 @@ class Settings:
         missing is a default.
     """
 
-    server: Server = _section("server", Server, "The server itself.")
+    server: Server = _section(
+        "server",
+        Server,
+        "The server itself.",
+        obsolete={
+            "encoding": "all is UTF-8",
+            "language": "all texts are in English",
+            "url": "use host_proxy for the public URL",
+            "logstorage": "use store, or host in [logstorage:redis]",
+            "store_url": "files are below the public URL, see host_proxy",
+            "outputurl": "files are below the public URL, see host_proxy",
+            "status_url": "documents are below the public URL, see host_proxy",
+            "wms_response_url": "use ows_service_url and results_map_uri",
+            "cleanup_interval": "results go at the moment when they expire",
+            "download_ttl": "URLs of files are good until the results expire",
+            "enable_filters": "use accesspolicy in [processing]",
+            "sys_config_path": "use providers_module_path in [processing]",
+            "processlifecycle": "each job has a process of its own",
+        },
+    )
     redis: Redis = _section(
         "logstorage:redis",
         Redis,
@@ -689,7 +819,13 @@ class Settings:
         " --logger.",
     )
     projects: Projects = _section(
-        "projects.cache", Projects, "The projects that requests may name."
+        "projects.cache",
+        Projects,
+        "The projects that requests may name.",
+        obsolete={
+            "size": "no project stays open; its summary is kept until it changes"
+        },
+        formerly="cache",
     )
     schemes: Mapping[str, ProjectPlace] = _section(
         "projects.schemes",
@@ -707,7 +843,15 @@ class Settings:
         "maps", Maps, "Maps and features of projects, by QGIS Server."
     )
     processing: Processing = _section(
-        "processing", Processing, "What is published, and how it runs."
+        "processing",
+        Processing,
+        "What is published, and how it runs.",
+        obsolete={
+            "providers": "use exposed_providers",
+            "default_module_path": "use providers_module_path",
+            "unsafe.raw_destination_input_sink": "results go to the job's directory",
+            "destination_root_path": "results go to the job's directory",
+        },
     )
     qgisSettings: Mapping[str, str] = _section(
         "qgis.settings",
@@ -719,6 +863,11 @@ class Settings:
         "metadata:main",
         ServiceMetadata,
         "What the capabilities say of the service and of who runs it.",
+        obsolete={
+            "identification_keywords_type": "WPS has no types of keywords there",
+            "contact_role": "use contact_position",
+            "contact_url": "use provider_url",
+        },
     )
     origins: Mapping[tuple[str, str], Origin] = attrs.field(factory=dict, eq=False)
 
@@ -776,6 +925,16 @@ def _sections() -> tuple[Section, ...]:
 SECTIONS = _sections()
 
 
+#: Sections of other servers that have no meaning here.
+OBSOLETE_SECTIONS = {
+    "logstorage:db": "use store in [server]",
+    "qgis.settings.folders": "use providers_module_path in [processing], or"
+    " [qgis.settings] if it is for something else",
+    "qgis.projects": "use ows_service_url in [server]",
+    "wps.request": "nothing is kept there",
+}
+
+
 # The reader
 
 
@@ -822,7 +981,7 @@ def load(
     problems: list[str] = []
     given: _Values = {}
     if path is not None:
-        given.update(_fromFile(path, problems))
+        given.update(_fromFile(path, problems, warn))
     given.update(_fromEnvironment(environ, problems, warn))
     given.update(_fromCommandLine(overrides, problems))
     _yieldListen(given)
@@ -832,7 +991,20 @@ def load(
     }
     if problems:
         raise ConfigurationError(*problems)
-    return Settings(**values, origins={id: each.origin for id, each in given.items()})
+    settings = Settings(
+        **values, origins={id: each.origin for id, each in given.items()}
+    )
+    _checkTLS(settings, warn)
+    return settings
+
+
+def _checkTLS(settings: Settings, warn: Callable[[str], None]) -> None:
+    server = settings.server
+    if server.ssl and server.listen:
+        text = "no meaning with listen, whose endpoints say it themselves"
+        warn(str(settings.problem("server", "ssl", text)))
+    elif server.ssl and not server.sslCert:
+        raise settings.problem("server", "ssl", "it needs ssl_cert")
 
 
 def _value(section: Section, given: _Values, problems: list[str]) -> Any:
@@ -907,34 +1079,66 @@ def _nearest(word: str, words: Iterable[str], prefix: str = "") -> str:
     return f"; did you mean {byFolded[near[0]]}?" if near else ""
 
 
-def _fromFile(path: str, problems: list[str]) -> _Values:
+def _fromFile(path: str, problems: list[str], warn: Callable[[str], None]) -> _Values:
     given: _Values = {}
     base = os.path.dirname(os.path.abspath(path))
     origin = Origin(Layer.FILE, path)
     known = {section.name: section for section in SECTIONS}
+    former = {section.formerly: section for section in SECTIONS if section.formerly}
     for sectionName, items in _readIni(path).items():
-        section = known.get(sectionName)
+        place = f"{path}: [{sectionName}]"
+        if sectionName in OBSOLETE_SECTIONS:
+            warn(f"{place}: no meaning here: {OBSOLETE_SECTIONS[sectionName]}")
+            continue
+        section = known.get(sectionName) or former.get(sectionName)
         if section is None:
             near = _nearest(sectionName, known)
-            problems.append(f"{path}: [{sectionName}]: there is no such section{near}")
+            problems.append(f"{place}: there is no such section{near}")
             continue
+        if section.name != sectionName:
+            warn(f"{place}: this section is now [{section.name}]")
         if section.cls is None:
             for name, text in items.items():
                 given[sectionName, name] = _Given(text, origin, base)
             continue
-        names = {name: key for key in section.keys for name in (key.name, *key.aliases)}
+        names = {name: key for key in section.keys for name in key.names}
         for name, text in items.items():
+            at = f"{place} {_printable(name)}"
             key = names.get(name)
-            if key is None:
+            if name in section.obsolete:
+                warn(f"{at}: no meaning here: {section.obsolete[name]}")
+            elif key is None:
                 near = _nearest(name, names)
-                problem = f"there is no such key{near}"
+                problems.append(f"{at}: there is no such key{near}")
+            elif _isTemplate(key, name, text):
+                warn(f"{at}: a whole URL has no meaning here: {_TEMPLATE}")
             elif key.id in given:
-                problem = f"this is another name of {key.name}, which is there too"
+                problems.append(
+                    f"{at}: this is another name of {key.name}, which is there too"
+                )
             else:
-                given[key.id] = _Given(text, origin, base)
-                continue
-            problems.append(f"{path}: [{sectionName}] {_printable(name)}: {problem}")
+                if name in key.deprecated:
+                    warn(f"{at}: this key is now {key.name}")
+                if _INTERPOLATION.search(text):
+                    warn(f"{at}: there is no interpolation: the value is {text!r}")
+                # Some write them so to say that there is nothing.
+                nothing = text.strip() in ("''", '""')
+                given[key.id] = _Given("" if nothing else text, origin, base)
     return given
+
+
+#: How Python's configparser can refer to other keys.
+_INTERPOLATION = re.compile(r"\$\{[^}]*\}|%\([^)]*\)s")
+
+_TEMPLATE = "use ows_service_url and results_map_uri"
+
+
+def _isTemplate(key: Key, name: str, text: str) -> bool:
+    """
+    Whether it is py-qgis-wps's template of a reference to a map service, of
+    which we have only the parts that it is usually made of.
+    """
+    return name in key.deprecated and key.kind is MAP_PREFIX and "{uuid}" in text
 
 
 def _printable(text: str) -> str:
@@ -987,6 +1191,16 @@ def _readIni(path: str) -> dict[str, dict[str, str]]:
     return {name: dict(parser.items(name)) for name in parser.sections()}
 
 
+#: Those of py-qgis-wps whose names are not made of section and key.
+_OBSOLETE_VARIABLES = {
+    "QGSWPS_ADVERTISED_WMSURL": "use QGSWPS_SERVER_OWS_SERVICE_URL",
+    "QGSWPS_CACHE_SIZE": "no project stays open",
+    "QGSWPS_DOWNLOAD_TTL": "URLs of files are good until the results expire",
+    "QGSWPS_PROCESSING_RAW_DESTINATION_INPUT_SINK": "results go to the job's directory",
+    "QGSWPS_SYS_CONFIG_PATH": "use QGSWPS_PROCESSING_PROVIDERS_MODULE_PATH",
+}
+
+
 def _fromEnvironment(
     environ: Mapping[str, str], problems: list[str], warn: Callable[[str], None]
 ) -> _Values:
@@ -997,11 +1211,29 @@ def _fromEnvironment(
         for key in section.keys
         for variable in key.variables
     }
+    deprecated = {
+        _variable(section.name, name): key
+        for section in SECTIONS
+        for key in section.keys
+        for name in key.deprecated
+    }
+    obsolete = {
+        _variable(section.name, name): text
+        for section in SECTIONS
+        for name, text in section.obsolete.items()
+    } | _OBSOLETE_VARIABLES
     base = os.getcwd()
     for variable, text in sorted(environ.items()):
         if not variable.startswith("QGSWPS_") or not text:
             continue
+        if variable in obsolete:
+            warn(f"{variable}: no meaning here: {obsolete[variable]}")
+            continue
         key = known.get(variable)
+        if variable in deprecated:
+            warn(
+                f"{variable}: this variable is now {deprecated[variable].variables[0]}"
+            )
         if key is None:
             near = _nearest(variable, known, "QGSWPS_")
             warn(f"{_printable(variable)}: there is no such variable{near}")

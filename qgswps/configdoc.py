@@ -101,6 +101,9 @@ def _docsKey(key: Key) -> str:
         facts.append(f"Command line: {', '.join(forms)}{means}{often}.")
     if key.aliases:
         facts.append(f"Also named: {', '.join(f'`{name}`' for name in key.aliases)}.")
+    if key.deprecated:
+        names = ", ".join(f"`{name}`" for name in key.deprecated)
+        facts.append(f"Formerly named: {names}, which is warned about.")
     facts.append(f"Since {key.since}.")
     listed = "\n".join(_fill(fact, "- ", "  ") for fact in facts)
     return f"### {key.name}\n\n{_fill(key.help)}\n\n{listed}"

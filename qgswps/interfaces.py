@@ -225,6 +225,26 @@ class IJobQueue(Interface):
         """
 
 
+class IJobObserver(Interface):
+    """Who is told of all jobs of a server, whose time it must not take."""
+
+    def changed(job: Job, before: State | None) -> None:
+        """
+        A job is in another state.
+
+        @param job: its record, a L{Job<qgswps.model.Job>}.
+        @param before: the state before; None if the job is new.
+        """
+
+    def exited(job: Job, peakMemory: int | None) -> None:
+        """
+        The process that ran a job is gone.
+
+        @param peakMemory: its largest resident size in KiB; None if nobody
+            can tell.
+        """
+
+
 class ICatalogue(Interface):
     """The processes that are published now."""
 

@@ -78,6 +78,26 @@ def _bounded(what: str, minimum: float, maximum: float | None) -> str:
     return f"{what} from {minimum} to {maximum}"
 
 
+_SIZE_UNITS = {"k": 2**10, "m": 2**20, "g": 2**30}
+
+
+def mebibytes(minimum: int, maximum: int) -> Kind[int]:
+    """Sizes in MiB within bounds; parts of one count as a whole one."""
+
+    def parse(text: str, _: str) -> int:
+        found = re.fullmatch(r"([0-9]{1,9})\s*([kmg]?)i?b?", text, re.IGNORECASE)
+        if found is None:
+            raise ValueError
+        unit = _SIZE_UNITS[found[2].lower() or "m"]
+        value = -(-int(found[1]) * unit // 2**20)
+        if value < minimum or value > maximum:
+            raise ValueError
+        return value
+
+    expected = _bounded("a number of MiB", minimum, maximum)
+    return Kind(f"{expected}, or a size such as 500k, 100m or 2g", parse)
+
+
 def choice(*values: str, **others: str) -> Kind[str]:
     """
     One of some words, in any case.
@@ -163,6 +183,18 @@ def _parseHosts(text: str, _: str) -> tuple[str, ...]:
     return entries
 
 
+def _parseExtension(text: str, _: str) -> str:
+    if not re.fullmatch(r"(\.?[A-Za-z0-9]+)?", text):
+        raise ValueError
+    return text.removeprefix(".").lower()
+
+
+def _parseMapPrefix(text: str, _: str) -> str:
+    if re.search(r"[{}?&\s]", text):
+        raise Unfit("it is no beginning of the value of MAP alone")
+    return text
+
+
 def _parseWord(text: str, _: str) -> str:
     if not text or re.search(r"\s", text):
         raise ValueError
@@ -179,7 +211,8 @@ def _parseEndpoints(text: str, _: str) -> tuple[str, ...]:
 
 
 def _parseURL(text: str, _: str) -> str:
-    if not text:
+    # The latter is how py-qgis-wps names this server itself.
+    if text in ("", "{host_url}"):
         return ""
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -355,6 +388,8 @@ ENDPOINTS = Kind[tuple[str, ...]](
 )
 HTTP_URL = Kind[str]("an http or https URL without query", _parseURL)
 BASE_URL = Kind[str]("an http or https URL without query", _parseBaseURL)
+EXTENSION = Kind[str]("an extension such as gpkg, or nothing", _parseExtension)
+MAP_PREFIX = Kind[str]("what MAP begins with, such as wps-results:", _parseMapPrefix)
 CRS = Kind[str]("a CRS such as EPSG:4326", _parseCRS)
 STORE = Kind[StoreURL | None](
     "sqlite:///PATH or redis://HOST:PORT/DB",

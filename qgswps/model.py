@@ -650,6 +650,10 @@ class WorkerSettings:
     @ivar vectorFormats: GDAL's names of further formats for vector results.
     @ivar rasterFormats: likewise for raster results.
     @ivar echo: whether to publish the process C{echo}.
+    @ivar vectorExtension: of the format that vector results have by default;
+        empty for ours.
+    @ivar rasterExtension: likewise for raster results.
+    @ivar adjustEllipsoid: result projects have the ellipsoid of their CRS.
     """
 
     catalogue: str
@@ -663,3 +667,6 @@ class WorkerSettings:
     vectorFormats: tuple[str, ...] = ()
     rasterFormats: tuple[str, ...] = ()
     echo: bool = False
+    vectorExtension: str = ""
+    rasterExtension: str = ""
+    adjustEllipsoid: bool = False

@@ -5,10 +5,11 @@ The plugin's command line: C{twistd3 qgswps}.
 from __future__ import annotations
 
 import os
+import pwd
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import twisted
 from twisted.application.service import MultiService
@@ -180,7 +181,12 @@ def _tryEndpoints(settings: Settings) -> None:
     @raise ConfigurationError: one is of no such form, or needs a file that
         can't be read.
     """
-    for endpoint in settings.server.listen:
+    server = settings.server
+    given = [("listen", endpoint) for endpoint in server.listen]
+    given += [("metrics_listen", endpoint) for endpoint in server.metricsListen]
+    if server.ssl and not server.listen:
+        given.append(("ssl_cert", server.endpoints[0]))
+    for key, endpoint in given:
         # Its sockets are there only when systemd starts the server.
         if endpoint.startswith("systemd:"):
             continue
@@ -190,8 +196,10 @@ def _tryEndpoints(settings: Settings) -> None:
         except Exception as error:
             raise settings.problem(
                 "server",
-                "listen",
-                f"expected an endpoint, not {endpoint!r}: {error}",
+                key,
+                f"it can't be used: {error}"
+                if key == "ssl_cert"
+                else f"expected an endpoint, not {endpoint!r}: {error}",
             ) from None
 
 
@@ -241,4 +249,25 @@ def makeService(options: Options) -> MultiService:
     from qgswps.application import build
 
     with _exiting():
-        return build(settings, reactor)
+        return build(settings, reactor, owner(options.parent))
+
+
+def owner(parent: Mapping[str, Any] | None) -> tuple[int, int] | None:
+    """
+    User and group that twistd is about to become, by its C{--uid} and
+    C{--gid}; None if it stays who it is.
+
+    @param parent: twistd's own options, if there are any.
+    """
+    uid = parent.get("uid") if parent else None
+    gid = parent.get("gid") if parent else None
+    if uid is None and gid is None:
+        return None
+    if uid is None:
+        uid = os.getuid()
+    if gid is None:
+        try:
+            gid = pwd.getpwuid(uid).pw_gid
+        except KeyError:
+            raise SystemExit(f"qgswps: --uid: there is no user {uid}") from None
+    return uid, gid

@@ -13,6 +13,8 @@ import fcntl
 import os
 import uuid
 
+from twisted.python.util import runAsEffectiveUser
+
 
 class InUse(OSError):
     """Another server has the work directory."""
@@ -26,14 +28,28 @@ class WorkDirectory:
     @ivar instance: the name of the server that it belongs to.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, owner: tuple[int, int] | None = None) -> None:
         """
         Make what is missing, and hold it until this process ends.
 
+        @param owner: user and group that this process, which is root's, is
+            about to become.  A directory that is not there or empty is given
+            to them; all else must be theirs to write already.
         @raise OSError: it can't be made or written.
         @raise InUse: another server holds it.
         """
         self.path = path
+        if owner is None or os.geteuid() != 0:
+            self._make()
+            return
+        # What is above it may be for root alone to write.
+        os.makedirs(path, mode=0o750, exist_ok=True)
+        if not os.listdir(path):
+            os.chown(path, *owner)
+        runAsEffectiveUser(*owner, self._make)
+
+    def _make(self) -> None:
+        path = self.path
         for folder in (path, self.jobs, self.pool):
             os.makedirs(folder, mode=0o750, exist_ok=True)
         self._lock = os.open(

@@ -18,8 +18,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
 from urllib.parse import quote, urlencode
 
 import attrs
@@ -81,9 +81,12 @@ class LiveServer:
     """
     A running server.
 
+    @cvar twistd: further options of C{twistd} itself.
     @ivar port: where it listens on 127.0.0.1.
     @ivar workdir: its work directory.
     """
+
+    twistd: ClassVar[Sequence[str]] = ()
 
     def __init__(
         self, *options: str, workdir: str | None = None, **environment: str
@@ -100,14 +103,19 @@ class LiveServer:
         self.workdir = workdir or os.path.join(self._home, "work")
         self.logPath = os.path.join(self._home, "server.log")
         self._arguments = [
+            *self.before(),
             *(sys.executable, "-c", "from twisted.scripts.twistd import run; run()"),
-            *("--nodaemon", "--pidfile=", "qgswps"),
+            *("--nodaemon", "--pidfile=", *self.twistd, "qgswps"),
             *("--port", str(self.port), "--workdir", self.workdir, "--workers", "2"),
             *options,
         ]
         self._environment = environmentOf(**environment)
         atexit.register(self.stop)
         self.start()
+
+    def before(self) -> list[str]:
+        """A command that runs the one that follows it, if one is needed."""
+        return []
 
     def start(self) -> None:
         """Start it, once more after L{kill}, and wait until it is ready."""

@@ -673,3 +673,309 @@ class KindTests(ConfigTestCase):
         self.assertEqual(self.load().server.workers, len(os.sched_getaffinity(0)))
         settings = self.load(overrides={("server", "parallelprocesses"): "7"})
         self.assertEqual(settings.server.workers, 7)
+
+
+#: A configuration with all keys that py-qgis-wps has in its sample and its
+#: documentation.
+PY_QGIS_WPS = """
+[server]
+logstorage = REDIS
+encoding = utf-8
+language = en-US
+url = {host_url}
+port = 8081
+interfaces = 0.0.0.0
+outputfile_as_reference = yes
+maxbuffersize = 1500k
+maxinputsize = 200m
+store_url = {host_url}store/{uuid}/{file}?service=WPS
+status_url = {host_url}ows/?service=WPS&request=GetResults&uuid={uuid}
+outputurl = %(store_url)s
+workdir = /srv/wps
+host_proxy = ''
+http_proxy = yes
+parallelprocesses = 3
+processlifecycle = 1
+maxqueuesize = 50
+response_timeout = 600
+response_expiration = 3600
+wms_service_url = {host_url}
+wps_result_map_uri = results:
+wms_response_uri = %(wms_service_url)s?MAP=%(wps_result_map_uri)s{uuid}/{name}.qgs
+wms_response_url = ${wms_service_url}?MAP={map_url}&service=WMS
+cleanup_interval = 600
+download_ttl = 30
+enable_filters = yes
+sys_config_path = /usr/share/qgis_wps
+cross_origin = no
+restartmon = /srv/restart
+ssl = yes
+ssl_cert = /srv/cert.pem
+ssl_key = /srv/key:1.pem
+enable_job_realm = yes
+admin_realm = secret
+
+[logging]
+level = INFO
+
+[logstorage:redis]
+host = localhost
+port = 6380
+dbnum = 2
+prefix = pyqgiswps
+
+[projects.cache]
+size = 10
+rootdir = /srv/projects
+strict_check = no
+
+[projects.schemes]
+other = /srv/other
+
+[processing]
+providers_module_path = /srv/algorithms
+exposed_providers = script,model
+accesspolicy = ${providers_module_path}/accesspolicy.yml
+default_module_path = /x
+vector.fileext = .fgb
+raster.fileext = tif
+unsafe.raw_destination_input_sink = no
+destination_root_path = ./
+adjust_ellipsoid = yes
+default_crs = EPSG:2154
+
+[qgis.settings.folders]
+Processing/Configuration/SCRIPTS_FOLDERS = /srv/scripts
+
+[qgis.settings]
+qgis/x = 1
+
+[qgis.projects]
+wmsurl = http://a
+
+[metadata:main]
+identification_title = Our service
+identification_abstract = All of it
+identification_keywords = a,b
+identification_keywords_type = theme
+identification_fees = NONE
+identification_accessconstraints = NONE
+provider_name = We
+provider_url = http://example.org
+contact_name = Last, First
+contact_position = chief
+contact_address = Street
+contact_email = a@example.org
+contact_url = http://example.org
+contact_role = pointOfContact
+"""
+
+
+class OtherServersTests(ConfigTestCase):
+    """Configurations of the field's other servers."""
+
+    def warned(self) -> dict[str, str]:
+        """The warnings by what they are about."""
+        texts = [text.replace(self.path, "FILE") for text in self.warnings]
+        return dict(text.split(": ", 2)[1:] for text in texts if text[:4] == "FILE")
+
+    def test_values(self) -> None:
+        """What has a meaning here has it."""
+        settings = self.load(PY_QGIS_WPS)
+        server = settings.server
+        for value, expected in [
+            (server.port, 8081),
+            (server.interfaces, ("0.0.0.0",)),
+            (server.outputfileAsReference, True),
+            (server.maxbuffersize, 2),
+            (server.maxinputsize, 200),
+            (server.workdir, "/srv/wps"),
+            (server.hostProxy, ""),
+            (server.httpProxy, True),
+            (server.workers, 3),
+            (server.maxqueuesize, 50),
+            (server.responseTimeout, 600),
+            (server.responseExpiration, 3600),
+            (server.owsServiceURL, ""),
+            (server.resultsMapURI, "results:"),
+            (server.crossOrigin, False),
+            (server.restartmon, "/srv/restart"),
+            (server.enableJobRealm, True),
+            (server.adminRealm, "secret"),
+            (settings.storeURL, RedisStore("localhost", 6380, 2)),
+            (settings.redis.prefix, "pyqgiswps"),
+            (settings.projects.rootdir, "/srv/projects"),
+            (settings.projects.strictCheck, False),
+            (settings.schemes, {"other": ProjectFolder("/srv/other")}),
+            (settings.processing.providersModulePath, ("/srv/algorithms",)),
+            (settings.processing.exposedProviders, ("script", "model")),
+            (settings.processing.vectorFileext, "fgb"),
+            (settings.processing.rasterFileext, "tif"),
+            (settings.processing.adjustEllipsoid, True),
+            (settings.processing.defaultCRS, "EPSG:2154"),
+            (settings.qgisSettings, {"qgis/x": "1"}),
+            (settings.metadata.title, "Our service"),
+            (settings.metadata.contactPosition, "chief"),
+        ]:
+            self.assertEqual(value, expected)
+        self.assertEqual(
+            server.endpoints,
+            (
+                "ssl:port=8081:interface=0.0.0.0:privateKey=/srv/key\\:1.pem"
+                ":certKey=/srv/cert.pem",
+            ),
+        )
+
+    def test_warnings(self) -> None:
+        """What has none is said, with what to use; nothing else is warned about."""
+        self.load(PY_QGIS_WPS)
+        warned = self.warned()
+        nothing = "no meaning here: "
+        server = dict.fromkeys(
+            (
+                *("logstorage", "encoding", "language", "url", "store_url"),
+                *("status_url", "outputurl", "processlifecycle", "wms_response_url"),
+                *("cleanup_interval", "download_ttl", "enable_filters"),
+                "sys_config_path",
+            ),
+            nothing,
+        )
+        expected = {
+            **{f"[server] {name}": text for name, text in server.items()},
+            "[server] wms_service_url": "this key is now ows_service_url",
+            "[server] wms_response_uri": "a whole URL has no meaning here: use",
+            "[projects.cache] size": nothing,
+            "[processing] accesspolicy": "there is no interpolation: the value is",
+            "[processing] default_module_path": nothing,
+            "[processing] unsafe.raw_destination_input_sink": nothing,
+            "[processing] destination_root_path": nothing,
+            "[qgis.settings.folders]": nothing,
+            "[qgis.projects]": nothing,
+            "[metadata:main] identification_keywords_type": nothing,
+            "[metadata:main] contact_url": nothing,
+            "[metadata:main] contact_role": nothing,
+        }
+        self.assertEqual(set(warned), set(expected))
+        for place, text in expected.items():
+            self.assertTrue(warned[place].startswith(text), (place, warned[place]))
+            self.assertGreater(len(warned[place]), len(nothing), place)
+
+    def test_issueKeys(self) -> None:
+        """Each key of the issue's list is one of the schema, or says why not."""
+        known = {
+            (section.name, name): None
+            for section in SECTIONS
+            for names in (*(key.names for key in section.keys), section.obsolete)
+            for name in names
+        }
+        listed = {
+            "server": "port interfaces workdir host_proxy proxy_url http_proxy"
+            " parallelprocesses maxqueuesize response_timeout response_expiration"
+            " wms_service_url ows_service_url wms_response_uri results_map_uri"
+            " cross_origin restartmon ssl ssl_cert ssl_key enable_job_realm"
+            " admin_realm outputfile_as_reference maxinputsize maxbuffersize",
+            "logging": "level",
+            "logstorage:redis": "host port dbnum prefix",
+            "projects.cache": "size rootdir strict_check",
+            "processing": "providers_module_path exposed_providers accesspolicy"
+            " vector.fileext raster.fileext adjust_ellipsoid default_crs",
+        }
+        variables = {v for s in SECTIONS for key in s.keys for v in key.variables}
+        for section, names in listed.items():
+            for name in names.split():
+                self.assertIn((section, name), known)
+                variable = re.sub(r"\W", "_", f"QGSWPS_{section}_{name}").upper()
+                if name != "size":
+                    self.assertIn(variable, variables)
+        sections = {section.name for section in SECTIONS}
+        self.assertLessEqual(
+            {"projects.schemes", "qgis.settings", "metadata:main"}, sections
+        )
+
+    def test_formerSection(self) -> None:
+        """A section under its former name is read, and warned about."""
+        settings = self.load("[cache]\nsize=1\nrootdir=/p\n")
+        self.assertEqual(settings.projects.rootdir, "/p")
+        self.assertEqual(
+            [text.replace(self.path, "FILE") for text in self.warnings],
+            [
+                "FILE: [cache]: this section is now [projects.cache]",
+                "FILE: [cache] size: no meaning here: no project stays open; its"
+                " summary is kept until it changes",
+            ],
+        )
+
+    def test_variables(self) -> None:
+        """Variables are warned about likewise."""
+        settings = self.load(
+            environ={
+                "QGSWPS_SERVER_WMS_SERVICE_URL": "http://a/ows",
+                "QGSWPS_SERVER_PROCESSLIFECYCLE": "1",
+                "QGSWPS_CACHE_SIZE": "10",
+                "QGSWPS_PROCESSING_VECTOR_FILEEXT": "gpkg",
+            }
+        )
+        self.assertEqual(settings.server.owsServiceURL, "http://a/ows")
+        self.assertEqual(settings.processing.vectorFileext, "gpkg")
+        self.assertEqual(
+            self.warnings,
+            [
+                "QGSWPS_CACHE_SIZE: no meaning here: no project stays open",
+                "QGSWPS_SERVER_PROCESSLIFECYCLE: no meaning here: each job has a"
+                " process of its own",
+                "QGSWPS_SERVER_WMS_SERVICE_URL: this variable is now"
+                " QGSWPS_SERVER_OWS_SERVICE_URL",
+            ],
+        )
+
+    def test_bothNames(self) -> None:
+        """A key under its old and its new name is too much."""
+        self.assertEqual(
+            self.problems(
+                "[server]\nows_service_url=http://a\nwms_service_url=http://b\n"
+            ),
+            [
+                "FILE: [server] wms_service_url: this is another name of"
+                " ows_service_url, which is there too"
+            ],
+        )
+
+    def test_size(self) -> None:
+        """A size is a number of MiB, or says its unit."""
+        for text, expected in {
+            "100": 100,
+            "100m": 100,
+            "2 GB": 2048,
+            "2GiB": 2048,
+            "1k": 1,
+            "1025k": 2,
+        }.items():
+            settings = self.load(f"[server]\nmaxbuffersize = {text}\n")
+            self.assertEqual(settings.server.maxbuffersize, expected, text)
+        for text in ("0", "-1", "1.5m", "m", "1048576", "100t", "100g"):
+            (problem,) = self.problems(f"[server]\nmaxbuffersize = {text}\n")
+            self.assertIn("expected a number of MiB from 1 to 65536, or a si", problem)
+
+    def test_wrongTexts(self) -> None:
+        """Extensions and what MAP begins with have their forms."""
+        for line in ("vector.fileext = a/b", "raster.fileext = ..tif"):
+            self.assertEqual(len(self.problems(f"[processing]\n{line}\n")), 1)
+        (problem,) = self.problems("[server]\nresults_map_uri = x?MAP=\n")
+        self.assertIn("no beginning of the value of MAP alone", problem)
+
+    def test_tls(self) -> None:
+        """TLS needs a certificate, and endpoints have their own."""
+        self.assertEqual(
+            self.problems("[server]\nssl = yes\n"),
+            ["FILE: [server] ssl: it needs ssl_cert"],
+        )
+        text = "[server]\nssl = yes\nssl_cert = /c\ninterfaces = ::1\nport = 1\n"
+        self.assertEqual(
+            self.load(text).server.endpoints,
+            ("ssl:port=1:interface=\\:\\:1:privateKey=/c:certKey=/c",),
+        )
+        self.assertEqual(self.warnings, [])
+        settings = self.load(f"{text}listen = tcp:2\n")
+        self.assertEqual(settings.server.endpoints, ("tcp:2",))
+        self.assertEqual(len(self.warnings), 1)
+        self.assertIn("[server] ssl: no meaning with listen", self.warnings[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import subprocess
 import sys
@@ -76,6 +77,45 @@ class OptionsTests(SynchronousTestCase):
                 f"qgswps: --listen: expected an endpoint, not {endpoint!r}:", str(error)
             )
 
+    def test_wrongTLS(self) -> None:
+        """A certificate that can't be used is a fault of its key."""
+        self.patch(
+            os,
+            "environ",
+            {
+                **os.environ,
+                "QGSWPS_SERVER_SSL": "yes",
+                "QGSWPS_SERVER_SSL_CERT": "/nowhere",
+            },
+        )
+        error = self.assertRaises(SystemExit, options().settings)
+        self.assertIn("qgswps: QGSWPS_SERVER_SSL_CERT: it can't be used", str(error))
+
+    def test_wrongMetricsEndpoint(self) -> None:
+        """So is another endpoint."""
+        self.patch(
+            os, "environ", {**os.environ, "QGSWPS_SERVER_METRICS_LISTEN": "foo:1"}
+        )
+        error = self.assertRaises(SystemExit, options().settings)
+        self.assertIn(
+            "qgswps: QGSWPS_SERVER_METRICS_LISTEN: expected an endpoint, not 'foo:1'",
+            str(error),
+        )
+
+    def test_owner(self) -> None:
+        """Who twistd becomes is what its options say."""
+        group = pwd.getpwuid(65534).pw_gid
+        for parent, expected in [
+            (None, None),
+            ({"uid": None, "gid": None}, None),
+            ({"uid": 65534, "gid": None}, (65534, group)),
+            ({"uid": 65534, "gid": 7}, (65534, 7)),
+            ({"uid": None, "gid": 7}, (os.getuid(), 7)),
+        ]:
+            self.assertEqual(tap.owner(parent), expected)
+        error = self.assertRaises(SystemExit, tap.owner, {"uid": 54321, "gid": None})
+        self.assertEqual(str(error), "qgswps: --uid: there is no user 54321")
+
     def test_systemd(self) -> None:
         """An endpoint of systemd is fine without systemd."""
         endpoint = "systemd:domain=INET:index=0"
@@ -108,7 +148,7 @@ class MakeServiceTests(SynchronousTestCase):
         else:
             self.addCleanup(sys.modules.__setitem__, "qgswps.application", before)
 
-    def build(self, settings: Settings, reactor: object) -> MultiService:
+    def build(self, settings: Settings, reactor: object, owner: object) -> MultiService:
         self.built.append((settings, reactor))
         return self.service
 
@@ -126,7 +166,7 @@ class MakeServiceTests(SynchronousTestCase):
     def test_refused(self) -> None:
         """A value that the application can't use ends the process."""
 
-        def build(settings: Settings, reactor: object) -> MultiService:
+        def build(settings: Settings, reactor: object, owner: object) -> MultiService:
             raise settings.problem("server", "store", "there is no such thing")
 
         self.module.build = build  # type: ignore[attr-defined]

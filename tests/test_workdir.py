@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from qgswps.workdir import InUse, WorkDirectory
 
@@ -51,3 +53,49 @@ class WorkDirectoryTests(SynchronousTestCase):
         with open(self.path, "w"):
             pass
         self.assertRaises(OSError, WorkDirectory, self.path)
+
+
+class OwnerTests(SynchronousTestCase):
+    """A work directory for another user, by root."""
+
+    #: User and group of nobody.
+    owner = (65534, 65534)
+
+    def setUp(self) -> None:
+        if os.geteuid() != 0:
+            raise SkipTest("only root can give files away")
+        # Trial's own folder may be for root alone.
+        self.home = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, self.home)
+        os.chmod(self.home, 0o755)
+        self.path = os.path.join(self.home, "var", "work")
+
+    def owners(self) -> set[tuple[int, int]]:
+        """Who owns what there is."""
+        paths = [self.path]
+        for folder, folders, files in os.walk(self.path):
+            paths += [os.path.join(folder, name) for name in (*folders, *files)]
+        statuses = [os.stat(path) for path in paths]
+        return {(status.st_uid, status.st_gid) for status in statuses}
+
+    def test_made(self) -> None:
+        """What is made is the user's, where only root may write."""
+        WorkDirectory(self.path, self.owner).release()
+        self.assertEqual(self.owners(), {self.owner})
+        self.assertEqual(os.stat(os.path.dirname(self.path)).st_uid, 0)
+        self.assertEqual((os.geteuid(), os.getegid()), (0, 0))
+        # Once more, with all there.
+        WorkDirectory(self.path, self.owner).release()
+
+    def test_empty(self) -> None:
+        """An empty directory is given away."""
+        os.makedirs(self.path)
+        WorkDirectory(self.path, self.owner).release()
+        self.assertEqual(self.owners(), {self.owner})
+
+    def test_others(self) -> None:
+        """One with something in it is not: it may be anything."""
+        os.makedirs(os.path.join(self.path, "something"))
+        self.assertRaises(PermissionError, WorkDirectory, self.path, self.owner)
+        self.assertEqual(self.owners(), {(0, 0)})
+        self.assertEqual((os.geteuid(), os.getegid()), (0, 0))

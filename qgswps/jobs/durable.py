@@ -96,6 +96,11 @@ class DurableStore:
         """How many changes are not written yet."""
         return sum(len(line.writes) for line in self._lines.values())
 
+    @property
+    def trouble(self) -> str | None:
+        """Why the store could not be reached lately; None if it could."""
+        return None if self._away is None else str(self._away)
+
     def open(self) -> Deferred[None]:
         """See L{IJobStore}."""
         opened: Deferred[None] = self._store.open()

@@ -21,7 +21,13 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from qgswps.errors import Fault, OWSError, busy
-from qgswps.interfaces import IExecutor, IJobQueue, IJobStore, IReferences
+from qgswps.interfaces import (
+    IExecutor,
+    IJobObserver,
+    IJobQueue,
+    IJobStore,
+    IReferences,
+)
 from qgswps.jobs.active import ActiveJob
 from qgswps.jobs.expiry import Expiry
 from qgswps.jobs.lifecycle import advance
@@ -89,6 +95,7 @@ class JobQueue:
         server: str,
         limits: Limits,
         release: Callable[[str], None] | None = None,
+        observer: IJobObserver | None = None,
     ) -> None:
         """
         @param references: fetches what jobs refer to, before they wait for a
@@ -96,6 +103,8 @@ class JobQueue:
         @param server: the name under which this server's jobs are found again
             after a restart.
         @param release: is told of each job's directory that is about to go.
+        @param observer: is told of what happens from L{recover} on; what that
+            finds to have ended with an earlier run is none of it.
         """
         self._reactor = reactor
         self._store = store
@@ -105,6 +114,7 @@ class JobQueue:
         self._server = server
         self._limits = limits
         self._release = release
+        self._observer = observer
         self._active: dict[str, ActiveJob] = {}
         self._waiting: deque[ActiveJob] = deque()
         self._fetching: set[ActiveJob] = set()
@@ -122,6 +132,28 @@ class JobQueue:
     def refuse(self, why: str) -> None:
         """Tell clients why no jobs are taken, until L{recover} has succeeded."""
         self._refusal = why
+
+    @property
+    def refusal(self) -> str | None:
+        """Why no job is taken now, be the queue full or not; None if one is."""
+        if self._stopping:
+            return "the server is stopping"
+        return None if self._recovered else self._refusal
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs wait for a slot, or for what they refer to."""
+        return len(self._waiting) + len(self._fetching)
+
+    @property
+    def running(self) -> int:
+        """How many slots are taken."""
+        return len(self._running)
+
+    def unfinished(self) -> list[Job]:
+        """The records of this server's jobs that wait or run."""
+        jobs = (active.job for active in self._active.values())
+        return [job for job in jobs if not job.state.terminal]
 
     async def recover(self) -> None:
         """
@@ -308,12 +340,11 @@ class JobQueue:
     async def _submit(
         self, task: Task, description: ProcessDescription, realm: str | None
     ) -> Job:
-        if self._stopping or not self._recovered:
-            raise busy("the server is stopping" if self._stopping else self._refusal)
+        if self.refusal is not None:
+            raise busy(self.refusal)
         free = max(0, self._executor.capacity - len(self._running))
-        waiting = len(self._waiting) + len(self._fetching)
-        if waiting + self._admitting >= self._limits.waiting + free:
-            raise busy(f"{waiting} jobs are waiting already; try again later")
+        if self.waiting + self._admitting >= self._limits.waiting + free:
+            raise busy(f"{self.waiting} jobs are waiting already; try again later")
         request = task.request
         job = Job(
             id=str(uuid.uuid4()),
@@ -341,6 +372,7 @@ class JobQueue:
         finally:
             self._admitting -= 1
         active = self._active[job.id] = ActiveJob(self, job)
+        self._tell(job, None)
         if self._isLeft(active):
             self._leave(active)
             return job
@@ -552,6 +584,8 @@ class JobQueue:
     def _hasExited(self, exit: Any, active: ActiveJob) -> None:
         # Only now is the slot free: slots are counted from live processes.
         self._running.discard(active)
+        if self._observer is not None:
+            self._observer.exited(active.job, getattr(exit, "peakMemory", None))
         if active.removed:
             self._keep(self._discard(active.job.id))
         elif exit.status != 0:  # a worker that ends well has tidied up itself
@@ -560,11 +594,16 @@ class JobQueue:
 
     # Records
 
+    def _tell(self, job: Job, before: State | None) -> None:
+        if self._observer is not None and self._recovered:
+            self._observer.changed(job, before)
+
     def _advance(
         self, active: ActiveJob, state: State, **changes: Any
     ) -> Deferred[Any]:
         before = active.job
         active.job = advance(before, state, self._reactor.seconds(), **changes)
+        self._tell(active.job, before.state)
 
         def replaced(inState: bool | None) -> None:
             if inState is False:

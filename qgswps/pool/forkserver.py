@@ -167,7 +167,12 @@ class ForkServer:
         environment: dict[str, str],
         startTimeout: float = 60,
         grace: float = 5,
+        hasForked: Callable[[float], None] | None = None,
     ) -> None:
+        """
+        @param hasForked: is told the seconds of each fork, from the request to
+            the answer.
+        """
         self.state = State.SPAWNING
         self.proven = False
         self.pid: int | None = None
@@ -178,6 +183,7 @@ class ForkServer:
         self._environment = environment
         self._startTimeout = startTimeout
         self._grace = grace
+        self._hasForked = hasForked
         self._connection = ForkServerConnection(self)
         self._workers: dict[int, Worker] = {}
         self._forking: list[Worker] = []
@@ -246,6 +252,7 @@ class ForkServer:
         # round trip is spent on waiting for the fork.
         worker.ask(command, **arguments)
         self._forking.append(worker)
+        begun = self._reactor.seconds()
         forked: Deferred[dict[str, int]] = self._connection.callRemote(
             Fork, socket=theirs.fileno()
         )
@@ -257,6 +264,8 @@ class ForkServer:
 
         def succeeded(answer: dict[str, int]) -> None:
             self._forking.remove(worker)
+            if self._hasForked is not None:
+                self._hasForked(self._reactor.seconds() - begun)
             self._workers[answer["pid"]] = worker
             worker.hasForked(answer["pid"])
 

@@ -74,12 +74,14 @@ class ProcessPool(Service):
         environment: Mapping[str, str],
         startTimeout: float = 60,
         grace: float = 5,
+        hasForked: Callable[[float], None] | None = None,
     ) -> None:
         """
         @param directory: absolute path of a folder for the pool's own files.
         @param settings: how to start QGIS; C{catalogue} is filled in.
         @param environment: of the fork servers.
         @param grace: seconds between SIGTERM and SIGKILL.
+        @param hasForked: as of L{ForkServer}.
         """
         self.capacity = capacity
         self.generation = 0
@@ -90,6 +92,7 @@ class ProcessPool(Service):
         self._environment = dict(environment)
         self._startTimeout = startTimeout
         self._grace = grace
+        self._hasForked = hasForked
         self._current: ForkServer | None = None
         # The one that is to take over when it is ready, and whether it has to
         # be followed by yet another one, since it may have read too early.
@@ -99,6 +102,7 @@ class ProcessPool(Service):
         self._waiting: list[Execution] = []
         self._wanting: list[Deferred[ForkServer]] = []
         self._retiring: list[Callable[[ForkServer], None]] = []
+        self._reloading: list[Callable[[bool], None]] = []
         self._processes: dict[str, ProcessDescription] | None = None
         self._spawned = 0
         self._delay = FIRST_DELAY
@@ -171,8 +175,16 @@ class ProcessPool(Service):
         again, self._again = self._again, False
         if again:
             self.reload()
+        else:
+            self._tellReloading(False)
+
+    def _tellReloading(self, begins: bool) -> None:
+        for tell in self._reloading:
+            tell(begins)
 
     def _spawn(self) -> None:
+        if self._current is not None:
+            self._tellReloading(True)
         self._spawned += 1
         prefix = os.path.join(self._directory, f"generation-{self._spawned}")
         settings = attrs.evolve(self._settings, catalogue=f"{prefix}.catalogue.json")
@@ -182,6 +194,7 @@ class ProcessPool(Service):
             self._environment,
             self._startTimeout,
             self._grace,
+            self._hasForked,
         )
         try:
             codec.write(f"{prefix}.settings.json", settings)
@@ -210,6 +223,7 @@ class ProcessPool(Service):
         previous, self._current = self._current, server
         self._processes = {p.identifier: p for p in catalogue.processes}
         self.generation += 1
+        self._lastFailure = ""
         self.qgisVersion = version
         log.info(
             "ready: QGIS {version}, {processes} processes, {slots} slots",
@@ -280,6 +294,15 @@ class ProcessPool(Service):
         self._delay = min(self._delay * 2, LONGEST_DELAY)
 
     @property
+    def trouble(self) -> str | None:
+        """Why no job can begin now; None if one can."""
+        if self._usable is not None:
+            return None
+        if self._lastFailure:
+            return f"QGIS can't be started: {self._lastFailure}"
+        return "QGIS is starting"
+
+    @property
     def _usable(self) -> ForkServer | None:
         """
         The current fork server, unless its end is near: then others hear of
@@ -316,6 +339,13 @@ class ProcessPool(Service):
         soon as all its workers have.
         """
         self._retiring.append(retire)
+
+    def whenReloading(self, tell: Callable[[bool], None]) -> None:
+        """
+        Be told when a reload begins, by True, and by False when it is over:
+        the next generation has taken over, be it the first, or never will.
+        """
+        self._reloading.append(tell)
 
     # IExecutor
 
@@ -378,9 +408,5 @@ class ProcessPool(Service):
     def processes(self) -> Mapping[str, ProcessDescription]:
         """See L{ICatalogue}."""
         if self._processes is None:
-            raise busy(
-                f"QGIS can't be started: {self._lastFailure}"
-                if self._lastFailure
-                else "QGIS is starting"
-            )
+            raise busy(self.trouble or "QGIS is starting")
         return self._processes

@@ -142,9 +142,11 @@ class OWSEndpoint:
         addresses: Addresses,
         service: ServiceIdentification,
         maximumBody: int,
+        filesAsReferences: bool = False,
     ) -> None:
         """
         @param maximumBody: the longest body of a request, in bytes.
+        @param filesAsReferences: no document has files in it.
         """
         self._reactor = reactor
         self._exposure = exposure
@@ -156,6 +158,7 @@ class OWSEndpoint:
         self._service = service
         self._maximumBody = maximumBody
         self._documents = DocumentCache(reactor, _KEPT)
+        self._filesAsReferences = filesAsReferences
 
     def resource(self, crossOrigin: bool = False) -> Deferral:
         """The endpoint as a resource."""
@@ -318,7 +321,8 @@ class OWSEndpoint:
         description = self._description(job)
         result = await self._result(job)
         contents: dict[str, bytes] = {}
-        for identifier in documents.embedded(request, result):
+        embedded = documents.embedded(request, result)
+        for identifier in () if self._filesAsReferences else embedded:
             value = result.outputs[identifier]
             assert isinstance(value, FileValue)
             contents[identifier] = await fromSpool(

@@ -10,6 +10,8 @@ The resource tree.
     /jobs/{uuid}/files.zip         all of them, with the log
     /jobs/{uuid}/log               what the run has printed
     /jobs/{uuid}/wfs3/…            its layers, by OGC API Features
+
+L{qgswps.web.monitoring} has more, for those who watch the server.
 """
 
 from __future__ import annotations
@@ -208,7 +210,7 @@ class QuietSite(Site):
     protocol = Channel
 
     def __init__(
-        self, reactor: Any, root: Root, maximumBody: int, crossOrigin: bool
+        self, reactor: Any, root: Resource, maximumBody: int, crossOrigin: bool
     ) -> None:
         super().__init__(root, requestFactory=BoundedRequest, reactor=reactor)
         self.maximumBody = maximumBody
@@ -216,7 +218,7 @@ class QuietSite(Site):
 
 
 def makeSite(
-    reactor: Any, root: Root, maximumBody: int, crossOrigin: bool = False
+    reactor: Any, root: Resource, maximumBody: int, crossOrigin: bool = False
 ) -> Site:
     """The HTTP server's factory; see L{QuietSite}."""
     return QuietSite(reactor, root, maximumBody, crossOrigin)

@@ -198,14 +198,30 @@ _furtherRasters: list[OutputFormat] = []
 _omitted: list[Omission] = []
 
 
+#: The extensions of the default formats, where they are not ours.
+_extensions = {"vector": "", "raster": ""}
+
+
 def vectorOutputs() -> tuple[OutputFormat, ...]:
     """What vector layers can be had in, the default first."""
-    return (*_present(_VECTOR_OUTPUTS), *_furtherVectors, *_VECTOR_SERVICES)
+    data = (*_present(_VECTOR_OUTPUTS), *_furtherVectors)
+    return (*_preferring(_extensions["vector"], data), *_VECTOR_SERVICES)
 
 
 def rasterOutputs() -> tuple[OutputFormat, ...]:
     """What raster layers can be had in, the default first."""
-    return (*_present(_RASTER_OUTPUTS), *_furtherRasters, *_RASTER_SERVICES)
+    data = (*_present(_RASTER_OUTPUTS), *_furtherRasters)
+    return (*_preferring(_extensions["raster"], data), *_RASTER_SERVICES)
+
+
+def _preferring(
+    extension: str, outputs: tuple[OutputFormat, ...]
+) -> tuple[OutputFormat, ...]:
+    """The first one with that extension before all others."""
+    for each in outputs:
+        if each.suffix == f".{extension}":
+            return tuple(dict.fromkeys((each, *outputs)))
+    return outputs
 
 
 @cache
@@ -258,6 +274,13 @@ def install(settings: WorkerSettings) -> None:
             if made.format.mimeType not in taken:
                 taken.add(made.format.mimeType)
                 further.append(made)
+    _extensions.update(vector=settings.vectorExtension, raster=settings.rasterExtension)
+    for kind, outputs in (("vector", vectorOutputs()), ("raster", rasterOutputs())):
+        extension = _extensions[kind]
+        if extension and outputs[0].suffix != f".{extension}":
+            subject = f"the default format of {kind} results, {kind}.fileext"
+            missing = f"there is no format with the extension {extension}"
+            _omitted.append(Omission(subject, missing))
 
 
 def omissions() -> list[Omission]:

@@ -124,7 +124,15 @@ def _startProcessing(settings: WorkerSettings) -> None:
         sys.path.insert(0, folder)
     from processing.core.Processing import Processing
 
-    from qgswps.worker import formats, grass, models, plugins, scripts, styles
+    from qgswps.worker import (
+        formats,
+        grass,
+        models,
+        plugins,
+        resultproject,
+        scripts,
+        styles,
+    )
     from qgswps.worker.parameters import connections
 
     Processing.initialize()
@@ -136,6 +144,7 @@ def _startProcessing(settings: WorkerSettings) -> None:
     styles.install(settings)
     formats.install(settings)
     connections.install(settings)
+    resultproject.install(settings)
 
 
 def defaultProject(defaultCrs: str) -> None:

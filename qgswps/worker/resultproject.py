@@ -31,7 +31,7 @@ from qgis.core import (
 from qgis.PyQt.QtXml import QDomDocument
 
 from qgswps.errors import failure
-from qgswps.model import ResultLayer, resultProject
+from qgswps.model import ResultLayer, WorkerSettings, resultProject
 from qgswps.worker import compat, styles
 
 #: What the services say of the source project, they say of its results.
@@ -64,6 +64,14 @@ _COMMON = ("EPSG:4326", "EPSG:3857")
 
 #: What is around a single point, in units of a geographic CRS and of others.
 _MARGIN = (0.01, 1000.0)
+
+#: Whether a project has the ellipsoid of its CRS, not the source project's.
+_adjustsEllipsoid = [False]
+
+
+def install(settings: WorkerSettings) -> None:
+    """Take what the settings say of all result projects."""
+    _adjustsEllipsoid[:] = [settings.adjustEllipsoid]
 
 
 def path(directory: str, processId: str) -> str:
@@ -228,8 +236,9 @@ def _settle(
         crs = next((each.crs() for each in layers if each.crs().isValid()), None)
         project.setCrs(crs or QgsCoordinateReferenceSystem("EPSG:4326"), True)
         return
-    project.setCrs(source.crs())
-    project.setEllipsoid(source.ellipsoid())
+    project.setCrs(source.crs(), _adjustsEllipsoid[0])
+    if not _adjustsEllipsoid[0]:
+        project.setEllipsoid(source.ellipsoid())
     project.setTransformContext(source.transformContext())
     project.setDistanceUnits(source.distanceUnits())
     project.setAreaUnits(source.areaUnits())

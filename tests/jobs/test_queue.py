@@ -10,11 +10,18 @@ import attrs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from qgswps import codec
 from qgswps.errors import Fault, OWSError, invalid
-from qgswps.interfaces import IExecution, IExecutor, IJobQueue, IReferences
+from qgswps.interfaces import (
+    IExecution,
+    IExecutor,
+    IJobObserver,
+    IJobQueue,
+    IReferences,
+)
 from qgswps.jobs.queue import STORE_PATIENCE, JobQueue, Limits
 from qgswps.jobs.spool import Spool
 from qgswps.model import (
@@ -427,6 +434,72 @@ class RunTests(StartedTestCase):
         self.assertEqual(execution.cancelled, 0)
         execution.end(DONE)
         self.assertIs(self.successResultOf(second).state, State.SUCCEEDED)
+
+
+@implementer(IJobObserver)
+class Witness:
+    """Takes down what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[object, ...]] = []
+
+    def changed(self, job: Job, before: State | None) -> None:
+        """See L{IJobObserver}."""
+        self.told.append((before, job.state))
+
+    def exited(self, job: Job, peakMemory: int | None) -> None:
+        """See L{IJobObserver}."""
+        self.told.append((job.processId, peakMemory))
+
+
+class ObserverTests(StartedTestCase):
+    """Who observes a queue."""
+
+    def makeQueue(self) -> JobQueue:
+        """A queue with an observer."""
+        self.witness = Witness()
+        return JobQueue(
+            self.reactor,
+            self.store,
+            self.executor,
+            self.spool,
+            self.references,
+            "here",
+            self.limits,
+            observer=self.witness,
+        )
+
+    def test_told(self) -> None:
+        """It is told of each state, and of the end of the process."""
+        verifyObject(IJobObserver, self.witness)
+        job, execution = self.start()
+        execution.end(Result())
+        self.assertEqual(
+            self.witness.told,
+            [
+                (None, State.ACCEPTED),
+                (State.ACCEPTED, State.STARTED),
+                (State.STARTED, State.SUCCEEDED),
+                (job.processId, None),
+            ],
+        )
+
+    def test_earlierRun(self) -> None:
+        """What ended with an earlier run is not told of."""
+        self.start()
+        self.queue = self.makeQueue()
+        self.recover()
+        self.assertEqual(self.witness.told, [])
+        self.assertIsNone(self.queue.refusal)
+
+    def test_counts(self) -> None:
+        """What waits and what runs can be read off."""
+        for _ in range(self.capacity + 1):
+            self.submit()
+        self.assertEqual((self.queue.running, self.queue.waiting), (self.capacity, 1))
+        self.execution(self.queue.unfinished()[0]).observer.started(1)
+        states = [job.state for job in self.queue.unfinished()]
+        self.assertEqual(states, [State.STARTED, State.ACCEPTED, State.ACCEPTED])
 
 
 class TimeoutTests(StartedTestCase):

@@ -74,6 +74,7 @@ class PoolTestCase(SynchronousTestCase):
         self.signals = Signals.recorded(self)
         self.folder = os.path.abspath(self.mktemp())
         os.mkdir(self.folder)
+        self.forks: list[float] = []
         self.pool = ProcessPool(
             self.reactor,
             self.folder,
@@ -82,6 +83,7 @@ class PoolTestCase(SynchronousTestCase):
             {"LANG": "C.UTF-8"},
             self.startTimeout,
             grace=5,
+            hasForked=self.forks.append,
         )
         self.pool.startService()
         self.addCleanup(self.noTimers)
@@ -528,6 +530,46 @@ class ReloadTests(PoolTestCase):
         self.assertFalse(self.oldLink.open)
 
 
+class ReloadingTests(PoolTestCase):
+    """Who wants to know is told of reloads."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.told: list[bool] = []
+        self.pool.whenReloading(self.told.append)
+
+    def test_start(self) -> None:
+        """The first generation comes without a reload."""
+        self.assertEqual(self.pool.trouble, "QGIS is starting")
+        self.reactor.processes[-1].end(1)
+        self.assertIn("QGIS can't be started: ", self.pool.trouble or "")
+        self.reactor.advance(FIRST_DELAY)
+        self.getReady()
+        self.assertEqual(self.told, [False])
+        self.assertIsNone(self.pool.trouble)
+
+    def test_reload(self) -> None:
+        """A reload begins and ends, and the last one of several ends it."""
+        self.getReady()
+        self.told.clear()
+        self.pool.reload()
+        self.pool.reload()
+        self.assertEqual(self.told, [True])
+        self.getReady()
+        self.assertEqual(self.told, [True, True])
+        self.getReady()
+        self.assertEqual(self.told, [True, True, False])
+
+    def test_failure(self) -> None:
+        """One that fails ends, too, and there is no trouble: the old one stays."""
+        self.getReady()
+        self.told.clear()
+        self.pool.reload()
+        self.reactor.processes[-1].end(1)
+        self.assertEqual(self.told, [True, False])
+        self.assertIsNone(self.pool.trouble)
+
+
 class ExecutionTests(PoolTestCase):
     """Jobs."""
 
@@ -558,6 +600,14 @@ class ExecutionTests(PoolTestCase):
         self.peer.exited(77, 0, 99)
         self.link.flush()
         self.assertEqual(self.successResultOf(execution.exited), Exit(0, 99))
+
+    def test_forkTime(self) -> None:
+        """How long a fork takes is told."""
+        peer = self.getReady()
+        self.execute()
+        self.reactor.advance(0.25)
+        self.fork(peer, 50)
+        self.assertEqual(self.forks, [0.25])
 
     def test_exitOvertakesAnswer(self) -> None:
         """It has not exited before its result is known."""
