@@ -1,8 +1,9 @@
 """
-The shipped configuration file and the reference page, made from the schema.
+The shipped configuration file, the reference page and the manual pages, made
+from the schema.
 
-C{python3 -m qgswps.configdoc conf} and C{python3 -m qgswps.configdoc docs}
-write them to the standard output.
+C{python3 -m qgswps.configdoc conf}, C{docs}, C{man8} and C{conf5} write them to
+the standard output.
 """
 
 from __future__ import annotations
@@ -121,7 +122,9 @@ def _fill(text: str, first: str = "", rest: str = "") -> str:
 
 
 if __name__ == "__main__":
-    made = {"conf": conf, "docs": docs}
+    from qgswps import manpage
+
+    made = {"conf": conf, "docs": docs, "man8": manpage.man8, "conf5": manpage.conf5}
     if len(sys.argv) != 2 or sys.argv[1] not in made:
-        sys.exit("usage: python3 -m qgswps.configdoc conf|docs")
+        sys.exit(f"usage: python3 -m qgswps.configdoc {'|'.join(made)}")
     sys.stdout.write(made[sys.argv[1]]())
