@@ -47,6 +47,7 @@ bench:
 	@$(RUN_PYTHON) -m benchmarks.status $(ARGS)
 	@$(RUN_PYTHON) -m benchmarks.projects $(ARGS)
 	@$(RUN_PYTHON) -m benchmarks.maps $(ARGS)
+	@$(RUN_PYTHON) -m benchmarks.figures $(ARGS)
 
 coverage:
 	@tools/install test

@@ -22,6 +22,7 @@ from functools import partial
 from html import escape
 from typing import Any
 
+from twisted.web import http
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request, Site
 
@@ -198,6 +199,12 @@ class Root(Resource):
         return Deferral({b"GET": answer, b"POST": answer}, jsonError)
 
 
+def accessLine(timestamp: str, request: http.Request) -> str:
+    """A line of the log on a request, which has its time from the log."""
+    line: str = http.combinedLogFormatter("-", request)
+    return line
+
+
 class QuietSite(Site):
     """
     A site that says nothing of its own when it starts and stops.
@@ -212,7 +219,12 @@ class QuietSite(Site):
     def __init__(
         self, reactor: Any, root: Resource, maximumBody: int, crossOrigin: bool
     ) -> None:
-        super().__init__(root, requestFactory=BoundedRequest, reactor=reactor)
+        super().__init__(
+            root,
+            requestFactory=BoundedRequest,
+            reactor=reactor,
+            logFormatter=accessLine,
+        )
         self.maximumBody = maximumBody
         self.crossOrigin = crossOrigin
 

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import http.client
 import json
 import os
 import re
 import shutil
 import signal
+import ssl
+import subprocess
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
-from twisted.trial.unittest import SkipTest, TestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 
-from tests.live import PATIENCE, LiveServer, descendants, freePort
+from qgswps.config import SECTIONS, load
+from qgswps.metrics import Figures, Metrics
+from tests.live import PATIENCE, ROOT, Answer, LiveServer, descendants, freePort
 from tests.test_metrics import samples
 from tests.test_notify import ServiceManager
 
 NOBODY = 65534
+
+WPS = "http://www.opengis.net/wps/1.0.0"
+OWS = "http://www.opengis.net/ows/1.1"
 
 #: A line for journald: a priority, and a text that may have any form.
 PLAIN = re.compile(r"<[2-7]>.")
@@ -193,3 +204,288 @@ class PrivilegesTests(TestCase):
             self.assertEqual(server.stop(), -signal.SIGTERM)
         owners = {path.stat().st_uid for path in Path(workdir).rglob("*")}
         self.assertEqual(owners, {NOBODY})
+
+
+PAGE = Path(ROOT, "docs", "operations.md")
+
+
+def snippet(language: str) -> str:
+    """The one block of the page in a language."""
+    pattern = rf"^```{re.escape(language)}\n(.*?)^```$"
+    (found,) = re.findall(pattern, PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    text: str = found
+    return text
+
+
+def replaced(text: str, *pairs: tuple[str, str]) -> str:
+    """A text with others in place of some, each of which is there."""
+    for before, after in pairs:
+        assert before in text, before
+        text = text.replace(before, after)
+    return text
+
+
+class PageTests(SynchronousTestCase):
+    """What the page says of the configuration."""
+
+    def test_ini(self) -> None:
+        """Each block of the ini file can be read, and none is warned about."""
+        languages = re.findall(r"^```(ini \w+)$", PAGE.read_text(), re.MULTILINE)
+        self.assertEqual(len(languages), 4)
+        for language in languages:
+            path = self.mktemp()
+            Path(path).write_text(snippet(language))
+            warnings: list[str] = []
+            load(path, {}, {}, warnings.append)
+            self.assertEqual(warnings, [], language)
+
+    def test_words(self) -> None:
+        """Keys and metrics that the page names are there."""
+        text = PAGE.read_text()
+        metrics = Metrics("").render(Figures()).decode()
+        for name in set(re.findall(r"`(qgswps_\w+)[`{]", text)):
+            self.assertIn(f"# TYPE {name.removesuffix('_total')}", metrics)
+        keys = {name for s in SECTIONS for key in s.keys for name in key.names}
+        for name in (
+            *("stop_grace", "http_proxy", "host_proxy", "response_timeout"),
+            *("maxbuffersize", "metrics", "metrics_listen", "strict_check", "rootdir"),
+            *("providers_module_path", "response_expiration", "parallelprocesses"),
+        ):
+            self.assertIn(f"`{name}", text)
+            self.assertIn(name, keys)
+
+    def test_links(self) -> None:
+        """Links lead to pages that are there."""
+        for target in re.findall(r"\]\(([^)#]+)", PAGE.read_text()):
+            self.assertTrue((PAGE.parent / target).exists(), target)
+
+
+class ActivatedServer(LiveServer):
+    """A server whose port is there before it is."""
+
+    def before(self) -> list[str]:
+        """What listens in its place until the first request comes."""
+        names = [name for name in os.environ if name.startswith("LC_")]
+        names += ["LANG", "PYTHONPATH", "QGSWPS_CACHE_ROOTDIR"]
+        names += ["QGSWPS_PROCESSING_PROVIDERS_MODULE_PATH"]
+        passed = [word for name in names for word in ("-E", name)]
+        return ["systemd-socket-activate", "-l", f"127.0.0.1:{self.port}", *passed]
+
+
+def inodes(pid: int) -> set[str]:
+    """The sockets that a process has open."""
+    found = set()
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(OSError):
+            found.add(os.readlink(f"/proc/{pid}/fd/{name}"))
+    return {each for each in found if each.startswith("socket:")}
+
+
+class SocketTests(TestCase):
+    """Socket activation."""
+
+    def test_activation(self) -> None:
+        """The server takes the socket, and its workers have none of it."""
+        if shutil.which("systemd-socket-activate") is None:
+            raise SkipTest("systemd-socket-activate is not installed")
+        match = re.search("listen = (.*)", snippet("ini socket"))
+        assert match is not None
+        server = ActivatedServer("--listen", match[1])
+        self.addCleanup(server.stop)
+        sleep(server)
+        worker = server.forkServer()
+        self.assertEqual(inodes(server.process.pid) & inodes(worker), set())
+        names = environmentOf(worker)
+        self.assertEqual(names & {"LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"}, set())
+
+
+class TLSTests(TestCase):
+    """TLS without a web server."""
+
+    def test_https(self) -> None:
+        """The keys make an endpoint, and documents have its scheme."""
+        home = tempfile.mkdtemp(prefix="qgswps-test-")
+        self.addCleanup(shutil.rmtree, home)
+        cert, key = (os.path.join(home, name) for name in ("cert.pem", "key.pem"))
+        subprocess.run(
+            [
+                *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes"),
+                *("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
+                *("-keyout", key, "-out", cert, "-days", "2"),
+            ],
+            check=True,
+            capture_output=True,
+        )
+        config = os.path.join(home, "qgswps.conf")
+        Path(config).write_text(snippet("ini tls"))
+        context = ssl.create_default_context(cafile=cert)
+
+        class Secured(LiveServer):
+            def request(self, method: str, path: str, *_: Any, **__: Any) -> Answer:
+                connection = http.client.HTTPSConnection(
+                    "localhost", self.port, timeout=PATIENCE, context=context
+                )
+                with contextlib.closing(connection):
+                    connection.request(method, f"/{path}")
+                    response = connection.getresponse()
+                    return Answer(response.status, {}, response.read())
+
+        server = Secured("--config", config)
+        self.addCleanup(server.stop)
+        text = server.wps("GetCapabilities").text
+        self.assertIn(f'"https://localhost:{server.port}/ows/', text)
+
+
+class ProxyTests(TestCase):
+    """The web servers of the page."""
+
+    def setUp(self) -> None:
+        self.home = tempfile.mkdtemp(prefix="qgswps-test-")
+        self.addCleanup(shutil.rmtree, self.home)
+        os.chmod(self.home, 0o755)
+        self.port = freePort()
+
+    @property
+    def base(self) -> str:
+        """The public URL."""
+        return f"http://127.0.0.1:{self.port}/wps/"
+
+    def run_(self, *command: str) -> None:
+        """Run a web server until the test has ended."""
+        log = open(os.path.join(self.home, "log"), "wb")  # noqa: SIM115
+        self.addCleanup(log.close)
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.terminate)
+        self.through = proxied()
+
+        def answers() -> bool:
+            if process.poll() is not None:
+                raise AssertionError(Path(self.home, "log").read_text())
+            with contextlib.suppress(OSError):
+                return self.ask("wps/healthz").status == 200
+            return False
+
+        self.through.waitUntil(answers, "the web server does not answer")
+
+    def ask(self, path: str, *arguments: Any, **options: Any) -> Answer:
+        """What is answered by way of the web server."""
+        server = proxied()
+        there, server.port = server.port, self.port
+        try:
+            return server.request("GET", path, *arguments, **options)
+        finally:
+            server.port = there
+
+    def works(self) -> None:
+        """Clients notice nothing of the web server."""
+        # Nobody can say another public URL, or who he is.
+        spoofed = {
+            "X-Forwarded-Url": "http://evil.example/",
+            "X-Forwarded-Host": "evil.example",
+            "Forwarded": "host=evil.example",
+            "X-Qgis-Service-Url": "http://evil.example/",
+        }
+        query = "service=WPS&version=1.0.0&request="
+        answer = self.ask(f"wps/ows/?{query}GetCapabilities", None, spoofed)
+        self.assertEqual(answer.status, 200)
+        self.assertIn(f'"{self.base}ows/', answer.text)
+        self.assertNotIn("evil.example", answer.text)
+        # Separators that are percent-encoded stay so.
+        inputs = "FILE=%2Fdev%2Fnull%3BTOKEN=a%252Fb%253Bc%3BSECONDS=0"
+        execute = f"wps/ows/?{query}Execute&identifier=script%3Aledger"
+        answer = self.ask(f"{execute}&datainputs={inputs}")
+        self.assertIn("ProcessSucceeded", answer.text)
+        # A map of a result, by the reference in the document.
+        buffer = (
+            "identifier=native:buffer&map=world&datainputs=INPUT=cities%3BDISTANCE=2"
+            "%3BOUTPUT=our%20zones"
+        )
+        answer = self.ask(f"wps/ows/?{query}Execute&{buffer}", None, spoofed)
+        (url,) = re.findall(r'Reference[^>]* href="([^"]+)"', answer.text)
+        url = url.replace("&amp;", "&")
+        self.assertTrue(url.startswith(self.base), url)
+        self.assertIn("our%20zones", url)
+        found = self.ask(url.removeprefix(self.base.removesuffix("wps/")))
+        self.assertIn("our zones", found.text)
+        # A body of some size.
+        layer = {
+            "type": "MultiPoint",
+            "coordinates": [[x / 1e5, 1.0] for x in range(100_000)],
+        }
+        body = (
+            f'<wps:Execute service="WPS" version="1.0.0" xmlns:wps="{WPS}"'
+            f' xmlns:ows="{OWS}"><ows:Identifier>native:boundingboxes'
+            "</ows:Identifier><wps:DataInputs><wps:Input><ows:Identifier>INPUT"
+            '</ows:Identifier><wps:Data><wps:ComplexData mimeType="application/'
+            f'geo+json">{json.dumps(layer)}</wps:ComplexData></wps:Data></wps:Input>'
+            "</wps:DataInputs><wps:ResponseForm><wps:RawDataOutput><ows:Identifier>"
+            "OUTPUT</ows:Identifier></wps:RawDataOutput></wps:ResponseForm>"
+            "</wps:Execute>"
+        )
+        self.assertGreater(len(body), 1_500_000)
+        server = proxied()
+        there, server.port = server.port, self.port
+        try:
+            answer = server.request(
+                "POST", "wps/ows/", body, {"Content-Type": "text/xml"}
+            )
+        finally:
+            server.port = there
+        self.assertEqual((answer.status, len(answer.json()["features"])), (200, 1))
+        for path in ("wps/metrics", "wps/readyz"):
+            self.assertEqual(self.ask(path).status, 404, path)
+        self.assertEqual(server.get("metrics").status, 200)
+
+    def test_nginx(self) -> None:
+        """nginx"""
+        if shutil.which("nginx") is None:
+            raise SkipTest("nginx is not installed")
+        site = replaced(
+            snippet("nginx"),
+            ("127.0.0.1:8080", f"127.0.0.1:{proxied().port}"),
+            ("listen 80;", f"listen 127.0.0.1:{self.port};"),
+        )
+        folders = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        paths = "".join(f"{name}_temp_path {self.home}/{name};" for name in folders)
+        user = "user root;" if os.geteuid() == 0 else ""
+        config = os.path.join(self.home, "nginx.conf")
+        Path(config).write_text(
+            f"daemon off; {user} pid {self.home}/pid; error_log stderr;"
+            f"events {{}} http {{ access_log off; {paths}\n{site}}}\n"
+        )
+        self.run_("nginx", "-c", config, "-e", "stderr")
+        self.works()
+
+    def test_apache(self) -> None:
+        """Apache"""
+        if shutil.which("apache2") is None:
+            raise SkipTest("apache2 is not installed")
+        site = replaced(
+            snippet("apache"),
+            ("127.0.0.1:8080", f"127.0.0.1:{proxied().port}"),
+            ("*:80", f"127.0.0.1:{self.port}"),
+        )
+        modules = "mpm_event authz_core proxy proxy_http headers"
+        load = "".join(
+            f"LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n"
+            for name in modules.split()
+        )
+        config = os.path.join(self.home, "apache.conf")
+        Path(config).write_text(
+            f"{load}ServerName localhost\nListen 127.0.0.1:{self.port}\n"
+            f"PidFile {self.home}/pid\nDefaultRuntimeDir {self.home}\n"
+            f"ErrorLog /dev/stderr\nUser nobody\nGroup nogroup\n{site}"
+        )
+        self.run_("apache2", "-D", "FOREGROUND", "-f", config)
+        self.works()
+
+
+@cache
+def proxied() -> LiveServer:
+    """The server behind the web servers, with the page's configuration."""
+    folder = tempfile.mkdtemp(prefix="qgswps-test-")
+    atexit.register(shutil.rmtree, folder)
+    config = os.path.join(folder, "qgswps.conf")
+    Path(config).write_text(snippet("ini proxy"))
+    return LiveServer("--config", config)
