@@ -349,6 +349,19 @@ class ExecuteTests(OWSTestCase):
         response = self.ask(href.removeprefix("http://example.org"), "HEAD")
         self.assertEqual(response.getheader("Content-Length"), "2")
 
+    def test_filesAsReferences(self) -> None:
+        """If so configured, files are never in a document, but still raw."""
+        self.filesAsReferences = True
+        self.setUp()
+        exchange, execution = self.execute(ResponseDocument="FILE")
+        self.succeedWithFile(execution, b"{}")
+        document = self.document(exchange)
+        self.assertEqual(len(document.xpath("//wps:Reference", namespaces=NS)), 1)
+        self.assertEqual(document.xpath("//wps:ComplexData", namespaces=NS), [])
+        exchange, execution = self.execute(RawDataOutput="FILE")
+        self.succeedWithFile(execution, b"{}")
+        self.assertEqual(self.successResultOf(exchange.finished).read(), b"{}")
+
     def test_rawLiteral(self) -> None:
         """A raw literal is a text."""
         exchange, execution = self.execute(RawDataOutput="OUT")

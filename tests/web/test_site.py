@@ -76,6 +76,7 @@ class SiteTestCase(SynchronousTestCase):
     behindProxy = False
     servesMaps = True
     sourceProjects = False
+    filesAsReferences = False
 
     def setUp(self) -> None:
         self.reactor = FakeReactor()
@@ -121,6 +122,7 @@ class SiteTestCase(SynchronousTestCase):
             addresses,
             ServiceIdentification(title="Our <processes>"),
             self.maximumBody,
+            self.filesAsReferences,
         )
         root = Root(
             access,

@@ -329,6 +329,49 @@ class FurtherFormatTests(FormatCase):
             gdal.Open(opened).ReadAsArray(), expected.ReadAsArray(), 1e-4
         )
 
+    def test_defaults(self) -> None:
+        """Extensions choose the formats of results that name none."""
+        point = '{"type": "Point", "coordinates": [8.5, 47.4]}'
+        names = data("INPUT", point, "application/geo+json")
+        for extension, form in (
+            ("fgb", formats.FLATGEOBUF),
+            ("shp", formats.SHAPEFILE),
+            ("gpx", Format("application/gpx+xml")),
+            ("", formats.GEOJSON),
+        ):
+            formats.install(
+                attrs.evolve(
+                    WorkerSettings("", ""),
+                    vectorFormats=("GPX",),
+                    vectorExtension=extension,
+                    rasterExtension="nc",
+                )
+            )
+            self.assertEqual(formats.omissions(), [])
+            result = self.run_("native:centroids", names)
+            value = result.outputs["OUTPUT"]
+            assert isinstance(value, FileValue)
+            self.assertEqual(value.format, form)
+            published = formats.published(formats.vectorOutputs())
+            self.assertEqual(published[0], form)
+            self.assertEqual(len(published), len(set(published)))
+        first = formats.published(formats.rasterOutputs())[0]
+        self.assertEqual(first, formats.NETCDF)
+
+    def test_noDefault(self) -> None:
+        """An extension of no format is told of, and our own default stays."""
+        formats.install(
+            attrs.evolve(
+                WorkerSettings("", ""), vectorExtension="xyz", rasterExtension="gpkg"
+            )
+        )
+        self.assertEqual(
+            [each.reason for each in formats.omissions()],
+            [f"there is no format with the extension {e}" for e in ("xyz", "gpkg")],
+        )
+        published = formats.published(formats.vectorOutputs())
+        self.assertEqual(published[0], formats.GEOJSON)
+
     def test_refused(self) -> None:
         """Those that can't be had, and why, in the server's log."""
         self.install(("Nonsense", "PostgreSQL", "GTiff"), ("VRT", "DOQ1", "GPX"))

@@ -208,6 +208,21 @@ class ResultCase(JobCase):
 class ProjectTests(ResultCase):
     """The project of a job."""
 
+    def test_adjustedEllipsoid(self) -> None:
+        """If so configured, it has the ellipsoid of its CRS."""
+        self.addCleanup(resultproject.install, support.settings)
+        resultproject.install(attrs.evolve(support.settings, adjustEllipsoid=True))
+        self.make(
+            "native:buffer",
+            literal("INPUT", "cities"),
+            literal("OUTPUT", "x"),
+            project=self.source(),
+        )
+        project = self.open("native:buffer")
+        self.assertEqual(project.crs().authid(), "EPSG:3857")
+        self.assertEqual(project.ellipsoid(), project.crs().ellipsoidAcronym())
+        self.assertNotEqual(project.ellipsoid(), "EPSG:7004")
+
     def test_inProject(self) -> None:
         """It has what the source project has, and the layer as asked."""
         result = self.make(
