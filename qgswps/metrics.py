@@ -10,6 +10,7 @@ or address is told.
 from __future__ import annotations
 
 from collections import Counter as Tally
+from threading import Lock
 
 import attrs
 from prometheus_client import (
@@ -71,6 +72,9 @@ class Metrics:
         @param version: of qgswps.
         """
         registry = self._registry = CollectorRegistry()
+        # Who has asked may go away, and another one come, while a thread is
+        # still at it.
+        self._rendering = Lock()
         # Of the server's own process: memory, CPU, descriptors, start.
         ProcessCollector(registry=registry)
 
@@ -168,8 +172,14 @@ class Metrics:
     def render(self, figures: Figures) -> bytes:
         """
         All that is known, in the text format of Prometheus, version 0.0.4.
-        May be called in a thread, one at a time.
+        May be called in a thread.
         """
+        with self._rendering:
+            self._take(figures)
+            document: bytes = generate_latest(self._registry)
+        return document
+
+    def _take(self, figures: Figures) -> None:
         self._jobs.clear()
         for (processId, state), number in figures.jobs.items():
             self._jobs.labels(processId, state.value).set(number)
@@ -181,5 +191,3 @@ class Metrics:
         self._isReady.set(figures.isReady)
         self._hasStore.set(figures.hasStore)
         self._unwritten.set(figures.unwritten)
-        document: bytes = generate_latest(self._registry)
-        return document

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections import Counter as Tally
 from typing import Any
 
-from twisted.internet.defer import DeferredLock
 from twisted.web.http import Request
 from twisted.web.resource import Resource
 
@@ -51,7 +50,6 @@ class Monitoring:
         self._store = store
         self._queueLimit = queueLimit
         self._metrics = metrics
-        self._rendering = DeferredLock()
 
     def attach(self, parent: Resource, metrics: bool = True) -> None:
         """
@@ -103,11 +101,7 @@ class Monitoring:
             hasStore=self._store.trouble is None,
             unwritten=self._store.pending,
         )
-        await self._rendering.acquire()
-        try:
-            document = await inThread(self._reactor, self._metrics.render, figures)
-        finally:
-            self._rendering.release()
+        document = await inThread(self._reactor, self._metrics.render, figures)
         return Response(document, CONTENT_TYPE, headers=_FRESH)
 
     def status(self) -> str:
