@@ -49,6 +49,11 @@ def demanded() -> bool:
 
 @functools.lru_cache(maxsize=1)
 def _validator(path: str) -> Any:
+    from osgeo import gdal
+
+    # GDAL closes SpatiaLite with each GeoPackage, and that (5.1) frees the types of
+    # libxml2 that the schemas of lxml refer to.
+    gdal.SetConfigOption("SPATIALITE_LOAD", "NO")
     spec = importlib.util.spec_from_file_location("qgswps_ogc_validate", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -115,7 +115,19 @@ def _openGml(path: str, title: str, crs: Any) -> Any:
     )
     if source.GetLayerCount() == 0:
         raise ValueError("it has no features")
-    return _converted(path, title, source, source.GetLayer(0).GetName())
+    layer = source.GetLayer(0)
+    definition = layer.GetLayerDefn()
+    names = [
+        definition.GetFieldDefn(index).GetName()
+        for index in range(definition.GetFieldCount())
+    ]
+    # GDAL 3.10 takes what is in a feature's boundedBy for attributes.
+    fields = [name for name in names if name not in _CORNERS]
+    return _converted(path, title, source, layer.GetName(), selectFields=fields)
+
+
+#: The elements of gml:Envelope, GML 3.1.1 section 10.1.4.6.
+_CORNERS = ("lowerCorner", "upperCorner")
 
 
 def _openKml(path: str, title: str, crs: Any) -> Any:

@@ -31,6 +31,8 @@ with warnings.catch_warnings():
     from owslib.wfs import WebFeatureService
     from owslib.wms import WebMapService
 
+# pyproj of Debian 13, which OWSLib takes, looks for it below sys.prefix.
+os.environ.setdefault("PROJ_DATA", "/usr/share/proj")
 gdal.UseExceptions()
 ogr.UseExceptions()
 

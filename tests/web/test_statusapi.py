@@ -64,7 +64,7 @@ class ListingTests(SiteTestCase):
             ("limit=1001", "limit"),
             ("limit=ten", "limit"),
             ("offset=-1", "offset"),
-            ("offset=²", "offset"),
+            ("offset=%C2%B2", "offset"),
             ("status=lost", "status"),
         ):
             response = self.ask(f"/status/?{query}")

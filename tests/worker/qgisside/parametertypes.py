@@ -16,6 +16,7 @@ from qgis.core import (
     QgsExpression,
     QgsLayoutItemMap,
     QgsPrintLayout,
+    QgsProcessing,
     QgsProcessingParameterAuthConfig,
     QgsProcessingParameterBand,
     QgsProcessingParameterBoolean,
@@ -122,7 +123,7 @@ CONNECTION = QgsProcessingParameterProviderConnection("P", "P", "spatialite")
 AUTHCFG = QgsProcessingParameterAuthConfig("P", "P")
 SCHEMA = QgsProcessingParameterDatabaseSchema("P", "P", "DB", "public")
 DB_TABLE = QgsProcessingParameterDatabaseTable("P", "P", "DB", "SCHEMA")
-FILES = QgsProcessingParameterMultipleLayers("P", "P", 4)
+FILES = QgsProcessingParameterMultipleLayers("P", "P", QgsProcessing.TypeFile)
 
 
 def dynamic(param: Any) -> Any:
