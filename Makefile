@@ -2,13 +2,15 @@
 
 PYTHON = /usr/bin/python3
 PORT = 8080
+SUITES = bookworm trixie
 TESTS = tests
 RUN_PYTHON = PYTHONPATH="$(CURDIR)" .venv/run/bin/python
 
 export PYTHON
 
 .DEFAULT_GOAL = help
-.PHONY: help run test lint demo bench chaos coverage bareroot clean distclean
+.PHONY: help run test lint demo bench chaos coverage bareroot deb test-deb \
+	test-trixie clean distclean
 
 help:
 	@echo 'make run [PORT=8080]      install what is missing, serve the demo project'
@@ -19,6 +21,9 @@ help:
 	@echo 'make chaos [ARGS=…]        kill things under load, for long (ARGS=--help)'
 	@echo 'make coverage             write docs/coverage.md: which algorithms are there'
 	@echo 'make bareroot             prove run and test on a new Debian (root, some GB)'
+	@echo 'make deb                  the Debian packages, into dist/'
+	@echo 'make test-deb [SUITES=…]   build, install, upgrade and remove them in new Debians'
+	@echo 'make test-trixie          all tests in a new Debian 13 (TESTS= for some)'
 	@echo 'make clean                remove what runs and tests leave; distclean: all'
 
 run:
@@ -55,6 +60,17 @@ coverage:
 
 bareroot:
 	@tools/bareroot
+
+deb:
+	@tools/deb
+
+test-deb:
+	@$(PYTHON) tools/testdeb.py $(SUITES)
+
+# The types that mypy looks at are those of Debian 12's Twisted.
+test-trixie:
+	@SUITE=trixie tools/bareroot $(BAREROOT) sh -c 'tools/install test && \
+		PYTHONPATH=. .venv/run/bin/python tools/check.py --tests $(TESTS)'
 
 clean:
 	rm -rf run build dist *.egg-info _trial_temp* .mypy_cache .ruff_cache .hypothesis
