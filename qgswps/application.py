@@ -6,6 +6,8 @@ all concrete classes.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from typing import Any
 
 from twisted.application import strports
@@ -16,7 +18,7 @@ from twisted.internet.task import deferLater
 from twisted.web.resource import Resource
 
 import qgswps
-from qgswps import notify, policy
+from qgswps import landlock, notify, policy
 from qgswps.config import Settings
 from qgswps.errors import OWSError, StoreError
 from qgswps.interfaces import IJobStore
@@ -25,9 +27,10 @@ from qgswps.jobs.queue import JobQueue, Limits
 from qgswps.jobs.spool import Spool
 from qgswps.jobs.sqlitestore import SQLiteStore
 from qgswps.journal import Logger
+from qgswps.kinds import ProjectFolder
 from qgswps.kinds import SQLiteStore as SQLiteURL
 from qgswps.metrics import Metrics
-from qgswps.model import WorkerSettings
+from qgswps.model import SandboxSettings, WorkerSettings
 from qgswps.ows.service import Contact, ServiceIdentification
 from qgswps.pool.maps import Limits as MapLimits
 from qgswps.pool.maps import MapWorkers
@@ -209,15 +212,32 @@ def makeStore(settings: Settings, reactor: Any) -> IJobStore:
     )
 
 
-def workerEnvironment() -> dict[str, str]:
+#: What of the server's environment QGIS and what it uses need; with C{*} for
+#: any end.  Whatever else is there, a password say, is nobody's business.
+_ENVIRONMENT = (
+    *("PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "LC_*", "TZ"),
+    *("LD_LIBRARY_PATH", "LD_PRELOAD", "GLIBC_TUNABLES", "MALLOC_*", "OMP_*"),
+    *("OPENBLAS_*", "MKL_*", "PYTHON*", "VIRTUAL_ENV", "QT_*", "XDG_*", "DISPLAY"),
+    *("QGIS_*", "GDAL_*", "OGR_*", "OSR_*", "CPL_*", "VSI_*", "PROJ_*", "GEOTIFF_*"),
+    *("GISBASE", "GRASS_*", "OTB_*", "SAGA_*", "PGSERVICE*", "PGPASSFILE", "PGSSL*"),
+    *("PGSYSCONFDIR", "PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "ODBC*"),
+    *("SSL_CERT_*", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE"),
+    *("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"),
+)
+
+
+def workerEnvironment(further: Sequence[str] = ()) -> dict[str, str]:
     """
-    The environment of the fork servers: ours, without our own settings and
-    without what a service manager means for us alone.
+    The environment of the fork servers: what of ours they need.
+
+    @param further: names of variables to be passed on too.
     """
+    patterns = (*_ENVIRONMENT, *further)
     environment = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith("QGSWPS_") and name not in notify.VARIABLES
+        if any(fnmatchcase(name, pattern) for pattern in patterns)
     }
     package = os.path.dirname(os.path.dirname(os.path.abspath(qgswps.__file__)))
     paths = [package, *environment.get("PYTHONPATH", "").split(os.pathsep)]
@@ -252,6 +272,39 @@ def workerSettings(settings: Settings, profile: str) -> WorkerSettings:
         vectorExtension=settings.processing.vectorFileext,
         rasterExtension=settings.processing.rasterFileext,
         adjustEllipsoid=settings.processing.adjustEllipsoid,
+        sandbox=sandboxSettings(settings),
+    )
+
+
+def sandboxSettings(settings: Settings) -> SandboxSettings:
+    """
+    What workers are kept from.
+
+    @raise ConfigurationError: a sandbox is required, and can't be had.
+    """
+    wanted = settings.processing.sandbox
+    if wanted == "require" and not landlock.version():
+        text = "this kernel has no Landlock, or it is switched off"
+        raise settings.problem("processing", "sandbox", text)
+    limits = settings.sandbox
+    folders = (
+        place.path
+        for place in settings.schemes.values()
+        if isinstance(place, ProjectFolder)
+    )
+    return SandboxSettings(
+        enabled=wanted != "no",
+        readable=(
+            *filter(None, (settings.projects.rootdir, *folders)),
+            *limits.readable,
+        ),
+        ports=limits.ports,
+        memory=limits.memory,
+        cpuTime=limits.cpuTime,
+        fileSize=limits.fileSize,
+        openFiles=limits.openFiles,
+        processes=limits.processes,
+        nice=limits.nice,
     )
 
 
@@ -319,7 +372,7 @@ def build(
         workdir.pool,
         workerSettings(settings, os.path.join(workdir.pool, "profile")),
         settings.server.workers,
-        workerEnvironment(),
+        workerEnvironment(settings.sandbox.environment),
         settings.server.startTimeout,
         settings.server.cancelGrace,
         metrics.forked if metrics is not None else None,

@@ -41,6 +41,7 @@ from qgswps.kinds import (
     MAP_PREFIX,
     PATH,
     PATHS,
+    PORTS,
     PROJECTS,
     SECRET,
     STORE,
@@ -648,6 +649,14 @@ class Processing:
         " one, which hides what reaches the network, a database or the shell on a"
         " client's word; none hides nothing.",
     )
+    sandbox: str = key(
+        choice("yes", "require", "no"),
+        "yes",
+        "Each job can read the system's programs, the projects and the algorithms,"
+        " and can write to its own directory and nowhere else, by Landlock (Linux"
+        " 5.13). yes is where the kernel can; require has the server not start where"
+        " it can't.",
+    )
     defaultCRS: str = key(
         CRS,
         "EPSG:4326",
@@ -700,6 +709,61 @@ class Processing:
         False,
         "Give result projects the ellipsoid of their CRS, not the one of the project"
         " that they come from.",
+    )
+
+
+@attrs.frozen
+class SandboxKeys:
+    """What a job can do and use; see docs/security.md."""
+
+    readable: tuple[str, ...] = key(
+        PATHS,
+        (),
+        "Further folders and files that jobs may read, such as those that layers of"
+        " projects are in. The folders of projects and algorithms are read anyway.",
+    )
+    ports: tuple[int, ...] | None = key(
+        PORTS,
+        (80, 443, 5432),
+        "The TCP ports, of any host, that jobs may connect to (Linux 6.7); any for"
+        " all.",
+    )
+    environment: tuple[str, ...] = key(
+        LIST,
+        (),
+        "Names of further environment variables that jobs get. They get those that"
+        " QGIS, GDAL, PROJ, GRASS, PostgreSQL and Python need, and no others.",
+    )
+    memory: int = key(
+        integer(0),
+        8192,
+        "The memory that one process of a job may have, in MiB; 0 for no limit.",
+    )
+    cpuTime: int = key(
+        integer(0),
+        0,
+        "The CPU time that one process of a job may use, in seconds; 0 for no limit.",
+    )
+    fileSize: int = key(
+        integer(0),
+        10240,
+        "The largest file that a job may write, in MiB; 0 for no limit.",
+    )
+    openFiles: int = key(
+        integer(0),
+        1024,
+        "How many files one process of a job may have open; 0 for no limit.",
+    )
+    processes: int = key(
+        integer(0),
+        0,
+        "How many processes and threads the server's user may have in all before a"
+        " job can't start another; 0 for no limit. Not for root.",
+    )
+    nice: int = key(
+        integer(0, 19),
+        5,
+        "How much other processes go before jobs.",
     )
 
 
@@ -852,6 +916,11 @@ class Settings:
             "unsafe.raw_destination_input_sink": "results go to the job's directory",
             "destination_root_path": "results go to the job's directory",
         },
+    )
+    sandbox: SandboxKeys = _section(
+        "sandbox",
+        SandboxKeys,
+        "What a job can do and use.",
     )
     qgisSettings: Mapping[str, str] = _section(
         "qgis.settings",

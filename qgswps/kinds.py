@@ -161,6 +161,17 @@ def _showList(values: tuple[str, ...]) -> str:
     return ", ".join(values)
 
 
+def _parsePorts(text: str, _: str) -> tuple[int, ...] | None:
+    if text.lower() == "any":
+        return None
+    port = integer(1, 65535)
+    return tuple(port.parse(part, "") for part in _split(r"[,\n]", text))
+
+
+def _showPorts(ports: tuple[int, ...] | None) -> str:
+    return "any" if ports is None else ", ".join(map(str, ports))
+
+
 def _parseAddresses(text: str, _: str) -> tuple[str, ...]:
     addresses = _split(r"[,\n]", text)
     if not addresses:
@@ -370,6 +381,9 @@ BOOLEAN = Kind[bool]("yes or no", _parseBoolean, lambda value: "yes" if value el
 PATH = Kind[str]("a path", _parsePath)
 PATHS = Kind[tuple[str, ...]]("paths with commas between", _parsePaths, _showList, True)
 LIST = Kind[tuple[str, ...]]("words with commas between", _parseList, _showList, True)
+PORTS = Kind[tuple[int, ...] | None](
+    "TCP ports with commas between, or any", _parsePorts, _showPorts, True
+)
 ADDRESSES = Kind[tuple[str, ...]](
     "IP addresses with commas between", _parseAddresses, _showList, True
 )

@@ -111,7 +111,7 @@ def _catalogue(settings: Settings) -> Catalogue:
         try:
             done = subprocess.run(
                 [sys.executable, "-m", "qgswps.worker", "catalogue", path],
-                env=workerEnvironment(),
+                env=workerEnvironment(settings.sandbox.environment),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

@@ -633,6 +633,33 @@ class Task:
 
 
 @attrs.frozen
+class SandboxSettings:
+    """
+    What workers are kept from; a limit of 0 is none.
+
+    @ivar enabled: restrict what they read and write.
+    @ivar readable: absolute paths of folders that all of them may read.
+    @ivar ports: the TCP ports that they may connect to; None for all.
+    @ivar memory: of a process, in MiB.
+    @ivar cpuTime: of a process, in seconds.
+    @ivar fileSize: of a single file, in MiB.
+    @ivar openFiles: descriptors of a process.
+    @ivar processes: processes and threads of the server's user.
+    @ivar nice: how much others go first, 0 to 19.
+    """
+
+    enabled: bool = False
+    readable: tuple[str, ...] = ()
+    ports: tuple[int, ...] | None = None
+    memory: int = 0
+    cpuTime: int = 0
+    fileSize: int = 0
+    openFiles: int = 0
+    processes: int = 0
+    nice: int = 0
+
+
+@attrs.frozen
 class WorkerSettings:
     """
     How a fork server is to start QGIS; a file named on its command line.
@@ -654,6 +681,7 @@ class WorkerSettings:
         empty for ours.
     @ivar rasterExtension: likewise for raster results.
     @ivar adjustEllipsoid: result projects have the ellipsoid of their CRS.
+    @ivar sandbox: what workers are kept from.
     """
 
     catalogue: str
@@ -670,3 +698,4 @@ class WorkerSettings:
     vectorExtension: str = ""
     rasterExtension: str = ""
     adjustEllipsoid: bool = False
+    sandbox: SandboxSettings = SandboxSettings()

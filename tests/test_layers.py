@@ -28,6 +28,7 @@ _SEAMS = _VALUES | {
     "journal",
     "threads",
     "workdir",
+    "landlock",
 }
 _PARTS = _SEAMS | {
     "ows",
@@ -49,6 +50,7 @@ LAYERS: dict[str, frozenset[str]] = {
     "forms": frozenset({"jsonschema"}),
     "jobfiles": frozenset(),
     "jsonschema": frozenset(),
+    "landlock": frozenset(),
     "layerref": frozenset(),
     "model": frozenset({"errors"}),
     "codec": frozenset({"errors", "model"}),
@@ -76,7 +78,7 @@ LAYERS: dict[str, frozenset[str]] = {
     "listing": _PARTS | {"web", "application"},
     "tap": _PARTS | {"web", "application", "listing"},
     "plugin": _PARTS | {"web", "application", "listing", "tap"},
-    "worker": _VALUES | {"pool.commands"},
+    "worker": _VALUES | {"landlock", "pool.commands"},
 }
 
 #: Layers that are functions on values.

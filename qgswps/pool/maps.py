@@ -73,26 +73,27 @@ class _Asked:
     """
     A request that was not answered yet.
 
-    @ivar output: absolute path of the file for the body; empty to prepare
-        the project only.
+    @ivar body: absolute path of a file for the body of the answer; empty to
+        prepare the project only.
     @ivar answer: Deferred of what the worker says.
     @ivar worker: who works on it, None while it waits.
     """
 
     request: MapRequest
-    output: str
+    body: str
     answer: Deferred[dict[str, Any]]
     timer: Any = None
     worker: _MapWorker | None = None
 
-    def send(self, send: Callable[..., Any]) -> Any:
+    def send(self, send: Callable[..., Any], folder: str) -> Any:
         """
         Send it as a command.
 
         @param send: is called with the command and its arguments.
+        @param folder: absolute path of the one that the worker may write to.
         """
         request = self.request
-        if not self.output:
+        if not self.body:
             return send(PrepareProject, directory=request.directory or "")
         return send(
             ServeMap,
@@ -101,9 +102,19 @@ class _Asked:
             method=request.method,
             url=request.url,
             headers=json.dumps(dict(request.headers)),
-            body=request.body or "",
-            output=self.output,
+            body=self._inputIn(folder) if request.body else "",
+            output=self.outputIn(folder),
         )
+
+    def _inputIn(self, folder: str) -> str:
+        """The body of the request, where the worker can read it."""
+        path = self.outputIn(folder) + ".request"
+        os.link(self.request.body or "", path)
+        return path
+
+    def outputIn(self, folder: str) -> str:
+        """Where a worker writes the body of the answer to."""
+        return os.path.join(folder, os.path.basename(self.body))
 
 
 @attrs.define(eq=False)
@@ -111,6 +122,7 @@ class _MapWorker:
     """
     A worker and what it is up to.
 
+    @ivar folder: absolute path of the one that it may write to.
     @ivar asked: the request that it works on.
     @ivar served: how many requests it was given.
     @ivar row: how many of them had overtaken others, since it last was their
@@ -123,6 +135,7 @@ class _MapWorker:
     server: ForkServer
     project: str
     directory: str | None
+    folder: str
     asked: _Asked | None = None
     served: int = 0
     row: int = 0
@@ -154,6 +167,7 @@ class MapWorkers:
         # Those that were idle for longest stand first.
         self._workers: list[_MapWorker] = []
         self._answers = 0
+        self._folders = 0
         self._wanting: Deferred[Any] | None = None
         self._running = False
         self._stopped: Deferred[None] | None = None
@@ -194,11 +208,11 @@ class MapWorkers:
     def serve(self, request: MapRequest) -> Deferred[MapResponse]:
         """See L{IMapServer}."""
         self._answers += 1
-        output = os.path.join(self._folder, f"{self._answers}.body")
-        answer = self._ask(request, output)
+        body = os.path.join(self._folder, f"{self._answers}.body")
+        answer = self._ask(request, body)
 
         def made(answer: dict[str, Any]) -> MapResponse:
-            return MapResponse(answer["status"], json.loads(answer["headers"]), output)
+            return MapResponse(answer["status"], json.loads(answer["headers"]), body)
 
         return answer.addCallback(made)
 
@@ -218,12 +232,12 @@ class MapWorkers:
 
     # Requests
 
-    def _ask(self, request: MapRequest, output: str) -> Deferred[dict[str, Any]]:
+    def _ask(self, request: MapRequest, body: str) -> Deferred[dict[str, Any]]:
         if not self._running:
             return fail(busy("the server is stopping"))
         if len(self._waiting) >= self._limits.waiting:
             return fail(busy(f"{len(self._waiting)} requests for maps wait already"))
-        asked = _Asked(request, output, Deferred(lambda _: self._cancel(asked)))
+        asked = _Asked(request, body, Deferred(lambda _: self._cancel(asked)))
         asked.timer = self._reactor.callLater(
             self._limits.timeout, self._tooSlow, asked
         )
@@ -319,16 +333,22 @@ class MapWorkers:
 
     def _fork(self, server: ForkServer, asked: _Asked) -> None:
         request = asked.request
+        self._folders += 1
+        folder = os.path.join(self._folder, f"worker-{self._folders}")
+        os.mkdir(folder, 0o700)
         asked.send(
             lambda command, **arguments: self._started(
-                server.fork(command, _ignore, **arguments), server, asked
-            )
+                server.fork(command, _ignore, **arguments), server, asked, folder
+            ),
+            folder,
         )
         log.debug("a map worker starts for {project}", project=request.project)
 
-    def _started(self, process: Worker, server: ForkServer, asked: _Asked) -> None:
+    def _started(
+        self, process: Worker, server: ForkServer, asked: _Asked, folder: str
+    ) -> None:
         request = asked.request
-        worker = _MapWorker(process, server, request.project, request.directory)
+        worker = _MapWorker(process, server, request.project, request.directory, folder)
         self._workers.append(worker)
         process.forked.addCallbacks(self._forked, _ignore, callbackArgs=(worker,))
         self._take(worker, asked, process.answer)
@@ -345,7 +365,7 @@ class MapWorkers:
         # The last one of the list has worked last.
         self._workers.remove(worker)
         self._workers.append(worker)
-        self._take(worker, asked, asked.send(worker.worker.ask))
+        self._take(worker, asked, asked.send(worker.worker.ask, worker.folder))
 
     def _take(
         self, worker: _MapWorker, asked: _Asked, answer: Deferred[dict[str, Any]]
@@ -361,17 +381,26 @@ class MapWorkers:
         """A worker has answered, or it will not."""
         worker.asked = None
         wanted = self._finish(asked)
+        output = asked.outputIn(worker.folder) if asked.body else ""
+        if asked.request.body:
+            _remove(f"{output}.request")
+        if wanted and output and not isinstance(answer, Failure):
+            try:
+                # The worker's folder goes with the worker.
+                os.replace(output, asked.body)
+            except OSError:
+                answer = Failure()
         if isinstance(answer, Failure):
-            if asked.output:
-                _remove(asked.output)
+            if output:
+                _remove(output)
             # Of its own end, unless we have wanted that, the log is to tell.
             if wanted or not worker.condemned:
                 error = _explain(answer)
                 self._fail(asked, error)
         elif wanted:
             asked.answer.callback(answer)
-        elif asked.output:
-            _remove(asked.output)
+        elif output:
+            _remove(output)
         if isinstance(answer, Failure) and not answer.check(WorkerFault, TooLong):
             worker.condemned = True  # it is gone, or not to be trusted
             worker.worker.kill()
@@ -423,14 +452,9 @@ class MapWorkers:
         worker.condemned = True
         if worker.timer is not None and worker.timer.active():
             worker.timer.cancel()
-        tidying = inThread(self._reactor, self._tidy, worker.worker.pid)
+        tidying = inThread(self._reactor, shutil.rmtree, worker.folder, True)
         tidying.addBoth(lambda _: self._gone(worker))
         return exit
-
-    def _tidy(self, pid: int | None) -> None:
-        """Remove what a process needed; by the name that it gave to it."""
-        folder = os.path.join(self._folder, f"tmp-{pid}")
-        shutil.rmtree(folder, ignore_errors=True)
 
     def _gone(self, worker: _MapWorker) -> None:
         """Nothing is left of a worker: its place is free."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -48,11 +49,15 @@ SUMMARIES = 2
 
 
 def _discard(folder: str, *prefixes: str) -> None:
-    """Remove the files of a folder whose names begin so."""
-    with contextlib.suppress(OSError):
-        for name in os.listdir(folder):
-            if name.startswith(prefixes):
-                os.unlink(os.path.join(folder, name))
+    """Remove the files and folders of a folder whose names begin so."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if not entry.name.startswith(prefixes):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path, ignore_errors=True)
+            else:
+                os.unlink(entry.path)
 
 
 @implementer(IExecutor, ICatalogue)
@@ -393,11 +398,12 @@ class ProcessPool(Service):
         return await inThread(self._reactor, codec.read, output, ProjectSummary)
 
     def _summarize(self, map: str, known: str) -> Deferred[ProjectSummary | None]:
-        handle, output = tempfile.mkstemp(".json", "summary-", self._directory)
-        os.close(handle)
+        # A folder, which is all that the worker can write to.
+        folder = tempfile.mkdtemp("", "summary-", self._directory)
+        output = os.path.join(folder, "summary.json")
 
         def clean(result: Any) -> Any:
-            os.unlink(output)
+            shutil.rmtree(folder, ignore_errors=True)
             return result
 
         summarizing = Deferred.fromCoroutine(self._summarizeNow(map, known, output))

@@ -45,6 +45,7 @@ from qgswps.pool.commands import (
 from qgswps.worker import maps, project, runner
 from qgswps.worker.feedback import Feedback
 from qgswps.worker.loop import BlockingTransport
+from qgswps.worker.sandbox import Sandbox
 
 #: The errors of disks that are full, or of which somebody has had their share.
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -53,8 +54,13 @@ NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 class WorkerProtocol(QuietAMP):
     """Answers the server's one command, or many of them if they are for maps."""
 
-    def __init__(self) -> None:
+    def __init__(self, sandbox: Sandbox) -> None:
+        """
+        @param sandbox: to be entered before a client's words are looked at.
+        """
         super().__init__()
+        self._sandbox = sandbox
+        self._entered = False
         self.maps: maps.Maps | None = None
         self.feedback = Feedback(self.report)
         self.done = False
@@ -82,6 +88,7 @@ class WorkerProtocol(QuietAMP):
         self.temporary = os.path.join(directory, TEMPORARY)
         useTemporaryFolder(self.temporary)
         useOwnSettings(directory)
+        self._enter(self.temporary, writable=[directory])
         try:
             result = runner.run(directory, self.feedback)
         except SystemExit as error:
@@ -97,6 +104,7 @@ class WorkerProtocol(QuietAMP):
         """Look into a project."""
 
         def summarize() -> dict[str, Any]:
+            self._enter(os.path.dirname(output))
             summary = project.summarize(map, known)
             if summary is not None:
                 codec.write(output, summary)
@@ -113,8 +121,9 @@ class WorkerProtocol(QuietAMP):
                 # There is no run that could be told to end.
                 signal.signal(signal.SIGTERM, signal.SIG_DFL)
                 # The server removes it when this process is gone.
-                folder = os.path.join(os.path.dirname(output), f"tmp-{os.getpid()}")
-                useTemporaryFolder(folder)
+                folder = os.path.dirname(output)
+                useTemporaryFolder(os.path.join(folder, TEMPORARY))
+                self._enterForMaps(folder, arguments)
                 self.maps = maps.Maps(self.log)
             return self.maps.serve(output=output, **arguments)
 
@@ -125,10 +134,26 @@ class WorkerProtocol(QuietAMP):
         """Make a job's result project."""
 
         def prepare() -> dict[str, Any]:
+            self._enter(directory)
             maps.prepare(directory)
             return {}
 
         return self._guarded(lambda: _withStatus(prepare))
+
+    def _enter(self, home: str, **folders: Any) -> None:
+        if not self._entered:
+            self._entered = True
+            self._sandbox.enter(home, **folders)
+
+    def _enterForMaps(self, folder: str, arguments: dict[str, str]) -> None:
+        """Only a result project that is missing is to be written."""
+        directory = arguments["directory"]
+        missing = bool(directory) and not os.path.isfile(arguments["project"])
+        self._enter(
+            folder,
+            writable=[directory] if missing else [],
+            readable=[directory] if directory else [],
+        )
 
     def log(self, level: str, text: str) -> None:
         """Send a line to the server's log."""
@@ -230,14 +255,16 @@ def useOwnSettings(directory: str) -> None:
     QSettings.setPath(QSettings.defaultFormat(), QSettings.UserScope, directory)
 
 
-def main(connection: socket.socket, mask: set[int | signal.Signals]) -> None:
+def main(
+    connection: socket.socket, mask: set[int | signal.Signals], sandbox: Sandbox
+) -> None:
     """
     Serve one command, then end the process.
 
     @param connection: the worker's own socket to the server.
     @param mask: the signals to block from now on.
     """
-    protocol = WorkerProtocol()
+    protocol = WorkerProtocol(sandbox)
     signal.signal(signal.SIGTERM, protocol.cancel)
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     transport = BlockingTransport(connection, protocol)

@@ -33,6 +33,7 @@ from qgswps.pool.commands import (
 )
 from qgswps.worker import isolation, qgisapp
 from qgswps.worker.loop import BlockingTransport
+from qgswps.worker.sandbox import Sandbox
 
 
 class ForkServerProtocol(QuietAMP):
@@ -136,12 +137,6 @@ class ForkServerProtocol(QuietAMP):
         self.callRemote(LogMessage, level=level, text=clip(text))
 
 
-def _work(connection: socket.socket, mask: set[int | signal.Signals]) -> None:
-    from qgswps.worker import child
-
-    child.main(connection, mask)
-
-
 def serve(connection: socket.socket, settings: WorkerSettings) -> None:
     """
     Start QGIS, say Ready, fork until the server closes the connection.
@@ -154,17 +149,26 @@ def serve(connection: socket.socket, settings: WorkerSettings) -> None:
     # A server that dies now would not be noticed before QGIS has started.
     isolation.dieWithParent()
     isolation.adoptOrphans()
-    protocol = ForkServerProtocol(_work)
+
+    def work(connection: socket.socket, mask: set[int | signal.Signals]) -> None:
+        child.main(connection, mask, sandbox)
+
+    protocol = ForkServerProtocol(work)
     transport = BlockingTransport(connection, protocol)
     qgisapp.start(settings, protocol.log)
     # They need QGIS's own plugins, which only a started QGIS can import.
-    from qgswps.worker import catalogue, child  # noqa: F401
+    from qgswps.worker import catalogue, child
 
     published = catalogue.build(settings)
     codec.writeCatalogue(settings.catalogue, published)
     for omission in published.omitted:
         protocol.log("info", f"not published: {omission.name}: {omission.reason}")
     qgisapp.warmUp()
+    sandbox = Sandbox(settings)
+    if sandbox.refusal:
+        protocol.log(
+            "warn", f"jobs can read and write what the server can: {sandbox.refusal}"
+        )
 
     wakeUp, signalled = socket.socketpair()
     for end in (wakeUp, signalled):

@@ -7,11 +7,18 @@ import ctypes
 import os
 import random
 import signal
+import struct
 import sys
 from collections.abc import Iterable
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+
+_CAPABILITIES_VERSION = 0x20080522
+
+#: Root's rights to files (capabilities(7)): C{CAP_DAC_OVERRIDE} and
+#: C{CAP_DAC_READ_SEARCH}.
+_FILE_CAPABILITIES = 1 << 1 | 1 << 2
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -70,6 +77,18 @@ def dieFirst() -> None:
             os.write(descriptor, b"500")
         finally:
             os.close(descriptor)
+
+
+def keepFileCapabilities() -> None:
+    """Give up what root may do, but for what concerns files."""
+    header = struct.pack("=Ii", _CAPABILITIES_VERSION, 0)
+    had = ctypes.create_string_buffer(24)
+    if _libc.capget(header, had) != 0:
+        return
+    effective, permitted = struct.unpack_from("=II", had.raw)
+    kept = permitted & _FILE_CAPABILITIES
+    data = struct.pack("=6I", effective & kept, kept, 0, 0, 0, 0)
+    _libc.capset(header, data)
 
 
 def becomeWorker(parent: int, events: Iterable[int]) -> None:

@@ -20,12 +20,13 @@ from twisted.protocols import amp
 
 from qgswps import codec
 from qgswps.errors import OWSError
-from qgswps.model import ExecuteRequest, Result, ResultLayer, Task
+from qgswps.model import ExecuteRequest, Result, ResultLayer, Task, WorkerSettings
 from qgswps.pool.commands import LogMessage, PrepareProject, QuietAMP, ServeMap
 from qgswps.web import mapquery
 from qgswps.worker import child, isolation
 from qgswps.worker.loop import BlockingTransport
 from qgswps.worker.maps import Maps
+from qgswps.worker.sandbox import Sandbox
 from tests.worker.qgisside.support import DATA, DEMO, WORLD, JobCase
 
 PROCESS = "test:maps"
@@ -86,7 +87,8 @@ class MapWorkerTests(JobCase):
                 ours.close()
                 os.setsid()
                 isolation.ownEventDescriptors(isolation.eventDescriptors())
-                child.main(theirs, signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+                mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+                child.main(theirs, mask, Sandbox(WorkerSettings("", "")))
             os._exit(70)
         theirs.close()
         self.transport = BlockingTransport(ours, self.server)

@@ -1,0 +1,234 @@
+"""Jobs that try to break out of their directory."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import tempfile
+import unittest
+
+from qgswps import landlock
+from tests import live
+
+_DENIED = "PermissionError"
+
+SETTINGS = {
+    "QGSWPS_SANDBOX_MEMORY": "1500",
+    "QGSWPS_SANDBOX_FILE_SIZE": "64",
+    "QGSWPS_SANDBOX_PORTS": "443",
+    "QGSWPS_SERVER_ADMIN_REALM": "a-password",
+    "SOME_PASSWORD": "another-password",
+}
+
+
+def absent() -> str:
+    """Why there is nothing to test; empty if there is."""
+    return "" if landlock.version() else "this kernel has no Landlock"
+
+
+@unittest.skipIf(absent(), absent())
+class EscapeTests(unittest.TestCase):
+    """What a script can't do."""
+
+    def setUp(self) -> None:
+        self.elsewhere = tempfile.mkdtemp(prefix="qgswps-elsewhere-")
+        self.addCleanup(os.rmdir, self.elsewhere)
+        self.server = live.sharedServer(**SETTINGS)
+
+    def attempt(self, code: str) -> str:
+        """What came of some Python."""
+        answer = self.server.execute(
+            "script:attempt",
+            inputs={"CODE": code},
+            rawdataoutput="TOLD",
+        )
+        return answer.text
+
+    def assertDenied(self, code: str) -> None:
+        """Some Python is not allowed to do what it does."""
+        said = self.attempt(code)
+        self.assertRegex(said, f"^{_DENIED}|^OSError", code)
+
+    def test_ownDirectory(self) -> None:
+        """A job writes to its own directory, and finds it by all names."""
+        said = self.attempt(
+            "import os, tempfile\n"
+            "with tempfile.NamedTemporaryFile() as file: file.write(b'x')\n"
+            "home = os.path.expanduser('~')\n"
+            "open(os.path.join(home, 'x'), 'w').write('x')\n"
+            "open('../outputs/mine', 'w').write('x')\n"
+            "told = home == tempfile.gettempdir() == os.getcwd()\n"
+        )
+        self.assertEqual(said, "True")
+
+    def test_write(self) -> None:
+        """It writes nowhere else."""
+        package = os.path.join(live.ROOT, "qgswps")
+        work = self.server.workdir
+        for path in (
+            "/tmp/qgswps-attempt",
+            "/var/tmp/qgswps-attempt",
+            "/dev/shm/qgswps-attempt",
+            "/etc/qgswps-attempt",
+            os.path.join(self.elsewhere, "attempt"),
+            os.path.join(live.PROJECTS, "attempt.qgs"),
+            os.path.join(live.ALGORITHMS, "scripts", "attempt2.py"),
+            os.path.join(package, "attempt.py"),
+            os.path.join(work, "attempt"),
+            os.path.join(work, "jobs", "attempt"),
+            os.path.join(work, "pool", "profile", "attempt"),
+        ):
+            with self.subTest(path=path):
+                self.assertDenied(f"open({path!r}, 'w').write('x')")
+                self.assertFalse(os.path.exists(path))
+
+    def test_change(self) -> None:
+        """It neither removes, renames, links nor shortens what is elsewhere."""
+        project = os.path.join(live.PROJECTS, "world.qgs")
+        for code in (
+            f"os.unlink({project!r})",
+            f"os.rename({project!r}, 'mine')",
+            f"os.link({project!r}, 'mine')",
+            f"os.truncate({project!r}, 0)",
+            f"os.mkdir({self.elsewhere!r} + '/folder')",
+            f"os.symlink('/etc', {self.elsewhere!r} + '/link')",
+            f"os.rmdir({self.elsewhere!r})",
+            "os.mknod('device', 0o20666, os.makedev(1, 1))",
+        ):
+            with self.subTest(code=code):
+                self.assertDenied(f"import os\n{code}")
+        self.assertGreater(os.path.getsize(project), 0)
+
+    def test_read(self) -> None:
+        """It reads nothing that is not its business."""
+        work = self.server.workdir
+        first = self.server.execute(
+            "script:attempt",
+            inputs={"CODE": "told = 1"},
+        )
+        found = re.search(r"uuid=([0-9a-f-]{36})", first.text)
+        assert found is not None
+        for path in (
+            "/etc/shadow",
+            "/root/.bashrc",
+            os.path.join(work, "jobs", found[1], "task.json"),
+            os.path.join(work, "jobs.sqlite"),
+            os.path.join(work, "instance"),
+            self.server.logPath,
+            f"/proc/{self.server.process.pid}/environ",
+            f"/proc/{self.server.process.pid}/mem",
+            f"/proc/{self.server.process.pid}/root/etc/hosts",
+            f"/proc/{self.server.process.pid}/cwd/server.log",
+        ):
+            with self.subTest(path=path):
+                self.assertTrue(os.path.lexists(path) or path.startswith("/root"))
+                self.assertDenied(f"open({path!r}, 'rb').read()")
+        self.assertDenied(f"import os\nos.listdir({work!r} + '/jobs')")
+        self.assertDenied("import os\nos.listdir('/tmp')")
+
+    def test_links(self) -> None:
+        """A link leads to no more than what it leads to."""
+        self.assertDenied(
+            "import os\nos.symlink('/etc/shadow', 'link')\nopen('link').read()"
+        )
+        answer = self.server.execute(
+            "script:attempt",
+            inputs={"CODE": "import os\nos.symlink('/etc/passwd', '../outputs/users')"},
+        )
+        found = re.search(r"uuid=([0-9a-f-]{36})", answer.text)
+        assert found is not None
+        files = self.server.get(f"jobs/{found[1]}/files/users")
+        self.assertEqual(files.status, 404)
+
+    def test_programs(self) -> None:
+        """What it starts is in there with it."""
+        path = os.path.join(self.elsewhere, "attempt")
+        said = self.attempt(
+            "import subprocess\n"
+            f"told = subprocess.run('echo x > {path}; cat /etc/shadow; id -u',"
+            " shell=True, capture_output=True, text=True)\n"
+            "told = told.stderr.count('denied'), told.stdout.strip().isdigit()\n"
+        )
+        self.assertEqual(said, "(2, True)")
+        self.assertFalse(os.path.exists(path))
+
+    def test_signals(self) -> None:
+        """It can't end the server, nor look into it."""
+        pid = self.server.process.pid
+        self.assertDenied(f"import os\nos.kill({pid}, 0)")
+        self.assertDenied("import os\nos.kill(os.getppid(), 15)")
+        said = self.attempt(
+            f"import ctypes\ntold = ctypes.CDLL(None).ptrace(16, {pid}, 0, 0)"
+        )
+        self.assertEqual(said, "-1")
+
+    def test_environment(self) -> None:
+        """No password is in its environment."""
+        said = self.attempt(
+            "import os\ntold = dict(os.environ), open('/proc/self/environ').read(),"
+            " open(f'/proc/{os.getpid()}/environ').read()"
+        )
+        self.assertIn("PATH", said)
+        self.assertNotIn("password", said)
+        self.assertNotIn("QGSWPS_", said)
+
+    def test_network(self) -> None:
+        """It connects to allowed ports only, and nobody can connect to it."""
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            port = listening.getsockname()[1]
+            self.assertDenied(
+                f"import socket\nsocket.create_connection(('127.0.0.1', {port}))"
+            )
+        self.assertDenied("import socket\nsocket.create_server(('127.0.0.1', 0))")
+        # Nobody listens there, but it may ask.
+        self.assertRegex(
+            self.attempt("import socket\nsocket.create_connection(('127.0.0.1', 443))"),
+            "ConnectionRefused",
+        )
+
+    def test_memory(self) -> None:
+        """10 GB of memory are not to be had."""
+        said = self.attempt("told = len(bytearray(10 * 2**30))")
+        self.assertRegex(said, "^MemoryError")
+
+    def test_output(self) -> None:
+        """10 GB of output are not to be had."""
+        said = self.attempt(
+            "with open('../outputs/large', 'wb') as file:\n"
+            "    for _ in range(10 * 2**10): file.write(bytes(2**20))\n"
+        )
+        self.assertRegex(said, r"^OSError: \[Errno 27\]")
+
+    def test_privileges(self) -> None:
+        """No program has more rights than it."""
+        said = self.attempt(
+            "told = [line for line in open('/proc/self/status')"
+            " if line.startswith('NoNewPrivs')][0].split()[1]"
+        )
+        self.assertEqual(said, "1")
+
+    def test_othersNotice(self) -> None:
+        """After all that, the server does what it always does."""
+        answer = self.server.execute(
+            "native:buffer",
+            MAP="world",
+            inputs={"INPUT": "cities", "DISTANCE": "1"},
+            rawdataoutput="OUTPUT@mimeType=application/geo+json",
+        )
+        self.assertEqual(answer.status, 200, answer.text)
+
+
+class RequireTests(unittest.TestCase):
+    """C{processing.sandbox}"""
+
+    def test_log(self) -> None:
+        """Without a sandbox a job is free, which nobody is told is else."""
+        server = live.LiveServer(QGSWPS_PROCESSING_SANDBOX="no")
+        self.addCleanup(server.stop)
+        answer = server.execute(
+            "script:attempt",
+            inputs={"CODE": "import os\ntold = os.listdir('/') != []"},
+            rawdataoutput="TOLD",
+        )
+        self.assertEqual(answer.text, "True")
