@@ -298,6 +298,7 @@ def sandboxSettings(settings: Settings) -> SandboxSettings:
             *filter(None, (settings.projects.rootdir, *folders)),
             *limits.readable,
         ),
+        writable=limits.writable,
         ports=limits.ports,
         memory=limits.memory,
         cpuTime=limits.cpuTime,

@@ -722,6 +722,12 @@ class SandboxKeys:
         "Further folders and files that jobs may read, such as those that layers of"
         " projects are in. The folders of projects and algorithms are read anyway.",
     )
+    writable: tuple[str, ...] = key(
+        PATHS,
+        (),
+        "Further folders that jobs may read and write, for algorithms of your own"
+        " that keep something. All jobs share them.",
+    )
     ports: tuple[int, ...] | None = key(
         PORTS,
         (80, 443, 5432),

@@ -639,6 +639,7 @@ class SandboxSettings:
 
     @ivar enabled: restrict what they read and write.
     @ivar readable: absolute paths of folders that all of them may read.
+    @ivar writable: absolute paths of folders that all of them may write to.
     @ivar ports: the TCP ports that they may connect to; None for all.
     @ivar memory: of a process, in MiB.
     @ivar cpuTime: of a process, in seconds.
@@ -650,6 +651,7 @@ class SandboxSettings:
 
     enabled: bool = False
     readable: tuple[str, ...] = ()
+    writable: tuple[str, ...] = ()
     ports: tuple[int, ...] | None = None
     memory: int = 0
     cpuTime: int = 0

@@ -167,6 +167,7 @@ def _places(settings: WorkerSettings) -> Iterator[_Place]:
             *filter(None, map(os.environ.get, _POSTGRESQL)),
         )
     ]
+    wanted += [(path, landlock.ALL) for path in settings.sandbox.writable]
     for path, rights in wanted:
         place = _open(path, rights)
         if place is not None:

@@ -43,6 +43,7 @@ class ChaosTests(unittest.TestCase):
         # Not below the work directory, which may be full.
         self.ledgers = tempfile.mkdtemp(prefix="qgswps-ledger-")
         self.addCleanup(shutil.rmtree, self.ledgers)
+        self.sandbox = {"QGSWPS_SANDBOX_WRITABLE": self.ledgers}
 
     def repeat(
         self,
@@ -90,7 +91,7 @@ class ChaosTests(unittest.TestCase):
 
     def test_worker(self) -> None:
         """SIGKILL of a worker costs its job, with the reason."""
-        with live.liveServer() as server:
+        with live.liveServer(**self.sandbox) as server:
 
             def killWorker() -> None:
                 workers = server.waitUntil(
@@ -110,7 +111,7 @@ class ChaosTests(unittest.TestCase):
 
     def test_forkServer(self) -> None:
         """SIGKILL of the fork server costs the jobs that run."""
-        with live.liveServer() as server:
+        with live.liveServer(**self.sandbox) as server:
 
             def killForkServer() -> None:
                 pid = server.forkServer()
@@ -121,7 +122,7 @@ class ChaosTests(unittest.TestCase):
 
     def test_server(self) -> None:
         """SIGKILL of the server: what waited runs later, what ran has failed."""
-        with live.liveServer() as server:
+        with live.liveServer(**self.sandbox) as server:
 
             def killServer() -> None:
                 left = server.children()
@@ -134,7 +135,7 @@ class ChaosTests(unittest.TestCase):
 
     def test_stop(self) -> None:
         """SIGTERM of the server: it ends by itself, in order."""
-        with live.liveServer(QGSWPS_SERVER_STOP_GRACE="0.1") as server:
+        with live.liveServer(QGSWPS_SERVER_STOP_GRACE="0.1", **self.sandbox) as server:
 
             def stopServer() -> None:
                 left = server.children()
@@ -146,7 +147,7 @@ class ChaosTests(unittest.TestCase):
 
     def test_disconnect(self) -> None:
         """Clients go away: their jobs are dismissed, others' are not."""
-        with live.liveServer() as server:
+        with live.liveServer(**self.sandbox) as server:
             gone = os.path.join(self.ledgers, "gone")
 
             def disconnect() -> None:
@@ -192,7 +193,7 @@ class ChaosTests(unittest.TestCase):
             check=True,
         )
         self.addCleanup(subprocess.run, [*asRoot, "umount", disk], check=True)
-        server = live.LiveServer(workdir=os.path.join(disk, "work"))
+        server = live.LiveServer(workdir=os.path.join(disk, "work"), **self.sandbox)
         self.addCleanup(server.stop)
 
         def fill() -> None:
@@ -212,7 +213,9 @@ class ChaosTests(unittest.TestCase):
         """Redis is killed and started again: jobs go on, their ends are kept."""
         redis = redisserver.RedisServer(appendOnly=True)
         self.addCleanup(redis.close)
-        with live.liveServer("--store", redis.url, QGSWPS_REDIS_TIMEOUT="1") as server:
+        with live.liveServer(
+            "--store", redis.url, QGSWPS_REDIS_TIMEOUT="1", **self.sandbox
+        ) as server:
 
             def killRedis() -> None:
                 redis.kill()
