@@ -146,7 +146,7 @@ class ListingTests(SynchronousTestCase):
             ProcessDescription("a:also", "Also"),
         )
         environment = {"PYTHONPATH": str(self.folder)}
-        self.patch(listing, "workerEnvironment", lambda: environment)
+        self.patch(listing, "workerEnvironment", lambda further: environment)
         self.policy = self.folder / "policy.yml"
         self.policy.write_text("deny:\n- pattern: b:*\n  reason: because\n")
         self.settings = self.configured()

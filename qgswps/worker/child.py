@@ -104,7 +104,10 @@ class WorkerProtocol(QuietAMP):
         """Look into a project."""
 
         def summarize() -> dict[str, Any]:
-            self._enter(os.path.dirname(output))
+            folder = os.path.dirname(output)
+            # A packed project is unpacked there.
+            useTemporaryFolder(os.path.join(folder, TEMPORARY))
+            self._enter(folder)
             summary = project.summarize(map, known)
             if summary is not None:
                 codec.write(output, summary)

@@ -119,7 +119,12 @@ class ProjectsTestCase(unittest.TestCase):
         with open(config, "w", encoding="utf-8") as file:
             file.write(f"[projects.schemes]\n{cls.schemes()}")
         cls.server = LiveServer(
-            "--config", config, QGSWPS_CACHE_ROOTDIR=cls.root, **cls.options
+            "--config",
+            config,
+            QGSWPS_CACHE_ROOTDIR=cls.root,
+            # The data of these projects is not beside them.
+            QGSWPS_SANDBOX_READABLE=cls.base,
+            **cls.options,
         )
 
     def path(self, name: str) -> str:

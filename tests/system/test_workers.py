@@ -285,7 +285,9 @@ class EventLoopTests(unittest.TestCase):
         serving = threading.Thread(target=web.serve_forever)
         serving.start()
         try:
-            with live.liveServer("--workers", "6") as server:
+            with live.liveServer(
+                "--workers", "6", QGSWPS_SANDBOX_PORTS="any"
+            ) as server:
                 inputs = {"URL": f"http://127.0.0.1:{web.server_port}/", "COUNT": 40}
                 with ThreadPoolExecutor(6) as threads:
                     answers = list(
