@@ -177,7 +177,8 @@ class _InMemory:
 
     def __init__(self, data: bytes) -> None:
         type(self).count += 1
-        self.path = f"/vsimem/compare/{self.count}/data"
+        ending = "gpkg" if _isDatabase(data) else "data"
+        self.path = f"/vsimem/compare/{self.count}/file.{ending}"
         gdal.FileFromMemBuffer(self.path, data)
 
     def __enter__(self) -> str:
