@@ -126,8 +126,9 @@ documents that are valid against the schemas of WPS 1.0.0; which of them the ser
 and plain QGIS (`processing.run` in a process of its own) both run with the same
 values on the same small data; and whether the results are equal: features and
 attributes, pixels, numbers, texts, the content of files. With the access policy
-switched off. `make coverage` writes this page, and a test fails when a row gets
-worse.
+switched off, and with `sandbox.writable` and `sandbox.ports` as the few need them
+that write beside their input, or into it, or download something. `make coverage`
+writes this page, and a test fails when a row gets worse.
 
 The algorithms of GRASS are described, and run in tests of their own; they are not
 compared one by one.

@@ -283,4 +283,10 @@ def _short(text: str) -> str:
 
 def environment(plain: PlainQGIS) -> dict[str, str]:
     """The settings of a server to be set against plain QGIS."""
-    return {**TOOLBOX, "QGSWPS_CACHE_ROOTDIR": plain.world}
+    return {
+        **TOOLBOX,
+        "QGSWPS_CACHE_ROOTDIR": plain.world,
+        # Some write beside their input, or into it, and one downloads something.
+        "QGSWPS_SANDBOX_WRITABLE": plain.world,
+        "QGSWPS_SANDBOX_PORTS": "any",
+    }
