@@ -51,7 +51,7 @@ class Session:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PYTHONPATH": ""},
+            env={**os.environ, "PYTHONPATH": live.ROOT},
         )
 
     def ask(self, do: str, **arguments: Any) -> Any:
