@@ -64,7 +64,9 @@ def _call(number: int, *arguments: object) -> int:
 def version() -> int:
     """Which version of Landlock this kernel has; 0 for none that can be used."""
     try:
-        return _call(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint(1))
+        return _call(
+            _CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint(_ASK_VERSION)
+        )
     except OSError:
         return 0
 
@@ -98,22 +100,17 @@ class Ruleset:
         @param descriptor: of the folder or file, as C{O_PATH} gives it.
         """
         allowed = rights & self._files & (-1 if isFolder else _OF_FILES)
-        rule = struct.pack("=Qi", allowed, descriptor)
-        _call(
-            _ADD_RULE,
-            ctypes.c_int(self._descriptor),
-            ctypes.c_int(_BENEATH),
-            rule,
-            ctypes.c_uint(0),
-        )
+        self._add(_BENEATH, struct.pack("=Qi", allowed, descriptor))
 
     def allowPort(self, port: int) -> None:
         """Allow connections by TCP to a port, of any host."""
-        rule = struct.pack("=QQ", _CONNECT_TCP, port)
+        self._add(_PORT, struct.pack("=QQ", _CONNECT_TCP, port))
+
+    def _add(self, kind: int, rule: bytes) -> None:
         _call(
             _ADD_RULE,
             ctypes.c_int(self._descriptor),
-            ctypes.c_int(_PORT),
+            ctypes.c_int(kind),
             rule,
             ctypes.c_uint(0),
         )
