@@ -170,18 +170,26 @@ def _vectors(path: str) -> None:
     _vector(path, "table", ogr.wkbNone, [None] * 12)
 
 
-def _raster(path: str, bands: list[Any], kind: int, nodata: float | None = None) -> Any:
+def _raster(
+    path: str,
+    bands: list[Any],
+    kind: int,
+    nodata: float | None = None,
+    palette: Any = None,
+) -> None:
     height, width = bands[0].shape
     raster = gdal.GetDriverByName("GTiff").Create(path, width, height, len(bands), kind)
     raster.SetGeoTransform((LEFT, SIZE / width, 0, BOTTOM + SIZE, 0, -SIZE / height))
     crs = osr.SpatialReference()
     crs.ImportFromEPSG(EPSG)
     raster.SetProjection(crs.ExportToWkt())
+    if palette is not None:
+        # After the pixels it would be too late for GDAL 3.10.
+        raster.GetRasterBand(1).SetColorTable(palette)
     for n, values in enumerate(bands, 1):
         if nodata is not None:
             raster.GetRasterBand(n).SetNoDataValue(nodata)
         raster.GetRasterBand(n).WriteArray(values)
-    return raster
 
 
 def _rasters(folder: str) -> None:
@@ -200,9 +208,7 @@ def _rasters(folder: str) -> None:
     palette = gdal.ColorTable()
     for n in range(5):
         palette.SetColorEntry(n, (50 * n, 255 - 50 * n, 100, 255))
-    paletted = _raster(f"{folder}/palette.tif", [classes], gdal.GDT_Byte)
-    paletted.GetRasterBand(1).SetColorTable(palette)
-    del paletted
+    _raster(f"{folder}/palette.tif", [classes], gdal.GDT_Byte, palette=palette)
 
 
 def _mesh(path: str) -> None:
