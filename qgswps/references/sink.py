@@ -1,8 +1,9 @@
 """
 Data on its way to a file: decoded, counted, appended.
 
-All methods are meant for threads, one call at a time.  No file is held open
-between calls, so that there is nothing to close for who gives up.
+All methods are meant for threads, one call at a time but for L{Sink.remove}: a
+thread can't be told to stop, so who gives up may remove what is still written.
+No file is held open between calls, so that there is nothing to close then.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import binascii
 import contextlib
 import os
 import re
+import threading
 import zlib
 from collections.abc import Iterator
 
@@ -60,6 +62,20 @@ class Sink:
         self._room = limit
         self._packed = limit + _OVERHEAD
         self._decoder: _Decoder | None = None
+        self._lock = threading.Lock()
+        self._isRemoved = False
+
+    def _make(self, path: str) -> None:
+        """
+        Make a file, empty.
+
+        @raise FileNotFoundError: nobody wants it any more.
+        """
+        with self._lock:
+            if self._isRemoved:
+                raise FileNotFoundError(path)
+            with open(path, "wb"):
+                pass
 
     def begin(self, encoding: str = "") -> None:
         """
@@ -78,8 +94,7 @@ class Sink:
         # Not the folder above it: a job that is gone must not come back.
         with contextlib.suppress(FileExistsError):
             os.mkdir(os.path.dirname(self.path), 0o750)
-        with open(self.path, "wb"):
-            pass
+        self._make(self.path)
 
     def write(self, data: bytes) -> None:
         """
@@ -125,17 +140,22 @@ class Sink:
             source.seek(0)
             decoded = f"{self.path}.decoded"
             rest = b""
-            with open(decoded, "wb") as target:
+            self._make(decoded)
+            with open(decoded, "r+b") as target:
                 while block := source.read(BLOCK):
                     rest += b"".join(block.split())
                     whole = len(rest) & ~3
                     target.write(_fromBase64(rest[:whole]))
                     rest = rest[whole:]
                 target.write(_fromBase64(rest))
-        os.replace(decoded, self.path)
+        with self._lock:
+            if not self._isRemoved:
+                os.replace(decoded, self.path)
 
     def remove(self) -> None:
-        """Remove the file, if it was made."""
+        """Remove the file, if it was made; it is not made again."""
+        with self._lock:
+            self._isRemoved = True
         for path in (self.path, f"{self.path}.decoded"):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)

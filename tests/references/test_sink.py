@@ -150,6 +150,14 @@ class SinkTests(SynchronousTestCase):
         self.assertRaises(FileNotFoundError, made.write, b"x")
         self.assertFalse(os.path.exists(made.path))
 
+    def test_tooLate(self) -> None:
+        """Nor what is begun, in a thread that nobody could stop, when it is gone."""
+        sink = Sink(os.path.join(self.mktemp(), "x"), 10)
+        os.mkdir(os.path.dirname(sink.path))
+        sink.remove()
+        self.assertRaises(FileNotFoundError, sink.begin)
+        self.assertEqual(os.listdir(os.path.dirname(sink.path)), [])
+
     def test_again(self) -> None:
         """What an earlier try has left does not count."""
         made = self.make()
