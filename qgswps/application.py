@@ -466,7 +466,6 @@ def build(
             settings.server.resultsMapURI,
             projects if settings.maps.sourceProjects else None,
             mapsFolder,
-            settings.server.maxbuffersize * 2**20,
         ),
         settings.metadata.title,
         settings.metadata.abstract,

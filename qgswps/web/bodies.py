@@ -23,17 +23,18 @@ def tooLarge(maximum: int) -> Exception:
     return failure(f"the request is larger than {maximum // 2**20} MiB", 413)
 
 
-def _content(request: Request) -> BinaryIO:
-    content: BinaryIO | None = request.content
-    assert content is not None  # all of the request is there
-    return content
+def content(request: Request) -> BinaryIO:
+    """The body as it was sent, of a length that the site allows."""
+    found: BinaryIO | None = request.content
+    assert found is not None  # all of the request is there
+    return found
 
 
 def size(request: Request) -> int:
     """How long the body is as it was sent, in bytes."""
-    content = _content(request)
-    length: int = content.seek(0, os.SEEK_END)
-    content.seek(0)
+    sent = content(request)
+    length: int = sent.seek(0, os.SEEK_END)
+    sent.seek(0)
     return length
 
 
@@ -47,7 +48,7 @@ def read(request: Request, maximum: int) -> bytes:
     """
     if size(request) > maximum:
         raise tooLarge(maximum)
-    body = _content(request).read()
+    body = content(request).read()
     values = request.requestHeaders.getRawHeaders("Content-Encoding") or []
     encodings = [name.strip().lower() for each in values for name in each.split(",")]
     # The last one was applied last.

@@ -124,13 +124,11 @@ class MapsEndpoint:
         prefix: str,
         projects: Projects | None,
         folder: str,
-        maximumBody: int,
     ) -> None:
         """
         @param maps: makes the maps; None for none.
         @param projects: the source projects to be served; None for none.
         @param folder: absolute path of a folder for bodies of requests.
-        @param maximumBody: the longest body of a request, in bytes.
         """
         self.prefix = prefix
         self._reactor = reactor
@@ -140,7 +138,6 @@ class MapsEndpoint:
         self._addresses = addresses
         self._projects = projects
         self._folder = folder
-        self._maximumBody = maximumBody
 
     def resource(self, crossOrigin: bool = False) -> Deferral:
         """The services but for OGC API Features, as a resource."""
@@ -156,7 +153,7 @@ class MapsEndpoint:
         parameters = mapquery.parse(query)
         content = None
         if request.method == b"POST":
-            content = self._content(request)
+            content = bodies.content(request)
             if _isForm(request, content):
                 # QGIS Server is asked by GET: there is one way to check it.
                 form = content.read(mapquery.LONGEST + 1)
@@ -221,14 +218,6 @@ class MapsEndpoint:
         return self._maps
 
     # Requests
-
-    def _content(self, request: Request) -> BinaryIO:
-        """The body of a request, which is not too large."""
-        content: BinaryIO | None = request.content
-        assert content is not None
-        if bodies.size(request) > self._maximumBody:
-            raise bodies.tooLarge(self._maximumBody)
-        return content
 
     def _write(self, body: bytes) -> str:
         """Write a body to a file that has yet to be removed."""

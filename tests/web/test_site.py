@@ -138,7 +138,6 @@ class SiteTestCase(SynchronousTestCase):
                 "wps-results:",
                 projects if self.sourceProjects else None,
                 self.folder,
-                self.maximumBody,
             ),
             "Our <processes>",
             "All & more",
