@@ -193,19 +193,23 @@ class ProcessPool(Service):
         self._spawned += 1
         prefix = os.path.join(self._directory, f"generation-{self._spawned}")
         settings = attrs.evolve(self._settings, catalogue=f"{prefix}.catalogue.json")
+        # What QGIS leaves in its temporary folder goes when it has ended.
+        temporary = f"{prefix}.tmp"
         server = ForkServer(
             self._reactor,
             f"{prefix}.settings.json",
-            self._environment,
+            {**self._environment, "TMPDIR": temporary},
             self._startTimeout,
             self._grace,
             self._hasForked,
         )
         try:
             codec.write(f"{prefix}.settings.json", settings)
+            os.mkdir(temporary, 0o700)
             ready = server.start()
         except Exception as error:
             # No room, no memory, no descriptor: perhaps later.
+            _discard(self._directory, f"{os.path.basename(prefix)}.")
             self._failed(f"no process could be made: {error}")
             return
         self._servers.add(server)

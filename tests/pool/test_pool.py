@@ -166,13 +166,15 @@ class GenerationTests(PoolTestCase):
         self.assertEqual(self.pool.capacity, 2)
 
     def test_settings(self) -> None:
-        """The fork server is told where its catalogue goes."""
+        """The fork server is told where its catalogue and temporary files go."""
         settings = self.settings
         self.assertEqual(os.path.dirname(settings.catalogue), self.folder)
         self.assertEqual(settings.exposedProviders, ("native",))
-        self.assertEqual(
-            self.reactor.processes[0].arguments["env"], {"LANG": "C.UTF-8"}
-        )
+        environment = dict(self.reactor.processes[0].arguments["env"])
+        temporary = environment.pop("TMPDIR")
+        self.assertEqual(os.path.dirname(temporary), self.folder)
+        self.assertTrue(os.path.isdir(temporary))
+        self.assertEqual(environment, {"LANG": "C.UTF-8"})
 
     def test_ready(self) -> None:
         """Its processes are known when a fork server is ready, and said once."""

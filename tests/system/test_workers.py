@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import glob
 import http.client
 import json
 import os
 import re
 import signal
+import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -252,13 +254,18 @@ class ForkServerTests(_Mishaps):
                 )
 
     def test_stopsInOrder(self) -> None:
-        """SIGTERM ends it and leaves no process."""
-        with live.liveServer() as self.server:
+        """SIGTERM ends it and leaves no process and no temporary file."""
+        temporary = tempfile.mkdtemp(prefix="qgswps-temporary-")
+        self.addCleanup(os.rmdir, temporary)
+        with live.liveServer(TMPDIR=temporary) as self.server:
             self.assertGoesOn()
             processes = self.server.children()
+            pool = os.path.join(self.server.workdir, "pool")
             # twistd ends by the signal that it was sent, once all is done.
-            self.assertIn(self.server.stop(), (0, -signal.SIGTERM))
+            self.assertIn(self.server.kill(signal.SIGTERM), (0, -signal.SIGTERM))
             self.assertEqual([pid for pid in processes if live.alive(pid)], [])
+            left = os.listdir(temporary) + glob.glob(f"{pool}/generation-*")
+            self.assertEqual(left, [])
 
 
 class _Download(BaseHTTPRequestHandler):
