@@ -26,6 +26,7 @@ _SEAMS = _VALUES | {
     "kinds",
     "config",
     "journal",
+    "audit",
     "threads",
     "workdir",
     "landlock",
@@ -46,6 +47,7 @@ _PARTS = _SEAMS | {
 #: What each layer may import of the others.  A layer is a module or package of
 #: qgswps; the AMP vocabulary is one of its own within C{pool}.
 LAYERS: dict[str, frozenset[str]] = {
+    "audit": frozenset({"journal"}),
     "errors": frozenset(),
     "forms": frozenset({"jsonschema"}),
     "jobfiles": frozenset(),
