@@ -43,9 +43,12 @@ from qgswps.web.access import JobAccess
 from qgswps.web.addresses import Addresses
 from qgswps.web.exposure import Exposure, PolicyKeeper
 from qgswps.web.files import FilesEndpoint
+from qgswps.web.guard import Rules
 from qgswps.web.maps import MapsEndpoint
 from qgswps.web.monitoring import Monitoring
+from qgswps.web.origins import Origins
 from qgswps.web.ows import OWSEndpoint
+from qgswps.web.proxies import Proxies
 from qgswps.web.site import Root, makeSite
 from qgswps.web.status import StatusEndpoint
 from qgswps.workdir import WorkDirectory
@@ -427,9 +430,10 @@ def build(
         settings.schemes,
         settings.projects.strictCheck,
     )
+    proxies = Proxies(settings.server.httpProxy, settings.server.trustedProxies)
     addresses = Addresses(
         settings.server.hostProxy,
-        settings.server.httpProxy,
+        proxies,
         settings.server.owsServiceURL,
         settings.server.resultsMapURI,
     )
@@ -442,7 +446,7 @@ def build(
     )
     ows = OWSEndpoint(
         reactor,
-        Exposure(pool, policies, settings.server.httpProxy),
+        Exposure(pool, policies, proxies),
         queue,
         access,
         spool,
@@ -469,7 +473,6 @@ def build(
         ),
         settings.metadata.title,
         settings.metadata.abstract,
-        settings.server.crossOrigin,
     )
     monitoring = Monitoring(
         reactor, queue, pool, store, settings.server.maxqueuesize, metrics
@@ -491,15 +494,16 @@ def build(
     ).setServiceParent(application)
     aside = Resource()
     monitoring.attach(aside)
-    for page, endpoints in (
-        (root, settings.server.endpoints),
-        (aside, settings.server.metricsListen),
+    rules = Rules(proxies, Origins(settings.server.crossOrigin), settings.server.hsts)
+    for page, endpoints, inForce in (
+        (root, settings.server.endpoints, rules),
+        (aside, settings.server.metricsListen, Rules(proxies)),
     ):
         site = makeSite(
             reactor,
             page,
             settings.server.maxbuffersize * 2**20,
-            settings.server.crossOrigin,
+            inForce,
         )
         for endpoint in endpoints:
             listening = strports.service(endpoint, site, reactor=reactor)

@@ -38,7 +38,10 @@ from qgswps.kinds import (
     HTTP_URL,
     LINES,
     LIST,
+    LOOPBACK,
     MAP_PREFIX,
+    NETWORKS,
+    ORIGINS,
     PATH,
     PATHS,
     PORTS,
@@ -363,9 +366,16 @@ class Server:
     httpProxy: bool = key(
         BOOLEAN,
         False,
-        "The server is behind a proxy: believe its headers Forwarded,"
-        " X-Forwarded-Url, -Proto and -Host, and X-Lizmap-User and -User-Groups,"
-        " which an access policy may ask for.",
+        "The server is behind a proxy of trusted_proxies: believe its headers"
+        " Forwarded, X-Forwarded-Url, -Proto, -Host and -For, X-Request-ID, and"
+        " X-Lizmap-User and -User-Groups, which an access policy may ask for.",
+    )
+    trustedProxies: tuple[str, ...] = key(
+        NETWORKS,
+        LOOPBACK,
+        "With http_proxy, the addresses and networks of the proxies whose headers are"
+        " believed, such as 127.0.0.1, 10.1.0.0/16. Whoever comes by a UNIX socket is"
+        " believed, too.",
     )
     hostProxy: str = key(
         BASE_URL,
@@ -430,10 +440,19 @@ class Server:
         "",
         "The realm that sees all jobs, with enable_job_realm. Empty for none.",
     )
-    crossOrigin: bool = key(
-        BOOLEAN,
-        True,
-        "Let pages of other origins use the service (CORS).",
+    crossOrigin: tuple[str, ...] = key(
+        ORIGINS,
+        ("*",),
+        "Let pages of other origins use the service (CORS): yes for all, or the"
+        " origins, such as https://maps.example.org, with commas between. Only those"
+        " that are named here may do so in the name of who is logged in.",
+    )
+    hsts: int = key(
+        integer(0),
+        0,
+        "Seconds for which browsers are told to come by https alone"
+        " (Strict-Transport-Security), such as 31536000; 0 for nothing. It is said to"
+        " who has come by https.",
     )
     metrics: bool = key(
         BOOLEAN,
@@ -1069,17 +1088,21 @@ def load(
     settings = Settings(
         **values, origins={id: each.origin for id, each in given.items()}
     )
-    _checkTLS(settings, warn)
+    _checkTogether(settings, warn)
     return settings
 
 
-def _checkTLS(settings: Settings, warn: Callable[[str], None]) -> None:
+def _checkTogether(settings: Settings, warn: Callable[[str], None]) -> None:
+    """Check keys that have a meaning only with others."""
     server = settings.server
     if server.ssl and server.listen:
         text = "no meaning with listen, whose endpoints say it themselves"
         warn(str(settings.problem("server", "ssl", text)))
     elif server.ssl and not server.sslCert:
         raise settings.problem("server", "ssl", "it needs ssl_cert")
+    if server.trustedProxies != LOOPBACK and not server.httpProxy:
+        text = "no meaning without http_proxy"
+        warn(str(settings.problem("server", "trusted_proxies", text)))
 
 
 def _value(section: Section, given: _Values, problems: list[str]) -> Any:

@@ -51,6 +51,8 @@ class OWSError(Exception):
     @ivar faults: all that is wrong, at least one.
     @ivar status: the HTTP status of the answer.
     @ivar retryAfter: seconds after which another try may succeed.
+    @ivar event: what those who watch over the server call it, see
+        C{qgswps.audit}; empty if it is none of their business.
     """
 
     def __init__(
@@ -58,10 +60,12 @@ class OWSError(Exception):
         faults: Fault | Iterable[Fault],
         status: int | None = None,
         retryAfter: int | None = None,
+        event: str = "",
     ) -> None:
         self.faults = (faults,) if isinstance(faults, Fault) else tuple(faults)
         self.status = status or HTTP_STATUS.get(self.faults[0].code, 500)
         self.retryAfter = retryAfter
+        self.event = event
         super().__init__("; ".join(fault.text for fault in self.faults))
 
 

@@ -182,6 +182,41 @@ def _parseAddresses(text: str, _: str) -> tuple[str, ...]:
     )
 
 
+def _parseNetworks(text: str, _: str) -> tuple[str, ...]:
+    return tuple(
+        str(ipaddress.ip_network(entry, strict=False))
+        for entry in _split(r"[,\s]", text)
+    )
+
+
+def _parseOrigins(text: str, _: str) -> tuple[str, ...]:
+    if text == "*" or _BOOLEANS.get(text.lower()):
+        return ("*",)
+    if text.lower() in _BOOLEANS:
+        return ()
+    origins = _split(r"[,\s]", text)
+    if not origins:
+        raise ValueError
+    return tuple(map(_origin, origins))
+
+
+def _origin(text: str) -> str:
+    """An origin as browsers write it (RFC 6454, section 6.1)."""
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise Unfit(f"{text!r} is no origin")
+    if parts.path not in ("", "/") or parts.query or parts.fragment or "@" in text:
+        raise Unfit(f"{text!r} has more than scheme, host and port")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    if parts.port in (None, {"http": 80, "https": 443}[parts.scheme]):
+        return f"{parts.scheme}://{host}"
+    return f"{parts.scheme}://{host}:{parts.port}"
+
+
+def _showOrigins(origins: tuple[str, ...]) -> str:
+    return {("*",): "yes", (): "no"}.get(origins) or ", ".join(origins)
+
+
 def _parseHosts(text: str, _: str) -> tuple[str, ...]:
     entries = _split(r"[,\s]", text)
     for entry in entries:
@@ -391,6 +426,20 @@ HOSTS = Kind[tuple[str, ...]](
     "names of hosts, IP addresses or networks such as 10.1.0.0/16, with commas between",
     _parseHosts,
     _showList,
+    True,
+)
+#: The networks of the machine itself.
+LOOPBACK = ("127.0.0.0/8", "::1/128")
+NETWORKS = Kind[tuple[str, ...]](
+    "IP addresses or networks such as 10.1.0.0/16, with commas between",
+    _parseNetworks,
+    _showList,
+    True,
+)
+ORIGINS = Kind[tuple[str, ...]](
+    "yes, no or origins such as https://maps.example.org, with commas between",
+    _parseOrigins,
+    _showOrigins,
     True,
 )
 ENDPOINTS = Kind[tuple[str, ...]](

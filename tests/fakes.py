@@ -688,14 +688,19 @@ class Exchange:
         method: str = "GET",
         body: bytes = b"",
         reactor: Any = None,
+        peer: str = "127.0.0.1",
         **headers: str,
     ) -> None:
+        """
+        @param peer: the address that it comes from.
+        """
         self.finished: Deferred[http.client.HTTPResponse] = Deferred()
         self.closed = False
         self._method = method
         if not isinstance(resource, Factory):
             resource = Site(resource, reactor=reactor or FakeReactor())
         self._transport = FakeTransport(self._closed)
+        self._transport.peerAddr = IPv4Address("TCP", peer, 9)
         address = IPv4Address("TCP", "127.0.0.1", 9)
         self._protocol = cast(Any, resource.buildProtocol(address))
         self._protocol.makeConnection(self._transport)

@@ -798,7 +798,7 @@ class OtherServersTests(ConfigTestCase):
             (server.responseExpiration, 3600),
             (server.owsServiceURL, ""),
             (server.resultsMapURI, "results:"),
-            (server.crossOrigin, False),
+            (server.crossOrigin, ()),
             (server.restartmon, "/srv/restart"),
             (server.enableJobRealm, True),
             (server.adminRealm, "secret"),

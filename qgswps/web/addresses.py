@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from urllib.parse import quote, urlencode
 
 from twisted.web.http import Request
 
 from qgswps.model import SERVICES, resultProject
+from qgswps.web.proxies import HOST, Proxies, urlIn
 
-_HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
-_URL = re.compile(
-    rf"(https?)://({_HOST.pattern})(/[^\s\"<>?#]*)?(?:[?#].*)?", re.IGNORECASE
+#: The headers that L{Addresses.base} depends on.
+_PROXY_HEADERS = ", ".join(
+    (
+        *("X-Forwarded-Url", "X-Forwarded-For", "X-Forwarded-Proto"),
+        *("X-Forwarded-Host", "Forwarded"),
+    )
 )
-
-
-_PROXY_HEADERS = "X-Forwarded-Url, X-Forwarded-Proto, X-Forwarded-Host, Forwarded"
 
 
 class Addresses:
@@ -24,7 +24,7 @@ class Addresses:
 
     @ivar configured: the public base URL, ending in C{/}; empty to take it
         from the request.
-    @ivar behindProxy: whether the headers that a proxy sets are believed.
+    @ivar proxies: those whose headers are believed.
     @ivar mapService: the URL of the service for references to layers; empty
         for this server's own.
     @ivar mapPrefix: what MAP begins with in them.
@@ -33,12 +33,12 @@ class Addresses:
     def __init__(
         self,
         configured: str = "",
-        behindProxy: bool = False,
+        proxies: Proxies | None = None,
         mapService: str = "",
         mapPrefix: str = "wps-results:",
     ) -> None:
         self.configured = configured
-        self.behindProxy = behindProxy
+        self.proxies = proxies or Proxies()
         self.mapService = mapService
         self.mapPrefix = mapPrefix
 
@@ -46,15 +46,14 @@ class Addresses:
         """The base of all URLs, ending in C{/}."""
         if self.configured:
             return self.configured
-        if self.behindProxy:
-            url = _url(request, "X-Forwarded-Url")
+        if self.proxies.believes(request):
+            url = urlIn(request, "X-Forwarded-Url")
             if url is not None:
                 return url.rstrip("/") + "/"
-        scheme = "https" if request.isSecure() else "http"
-        host = request.getHeader("Host") or ""
-        if self.behindProxy:
-            scheme, host = _forwarded(request, scheme, host)
-        if not _HOST.fullmatch(host):
+        forwarded = self.proxies.forwarded(request)
+        scheme = forwarded.scheme or ("https" if request.isSecure() else "http")
+        host = forwarded.host or request.getHeader("Host") or ""
+        if not HOST.fullmatch(host):
             address = request.getHost()
             name = getattr(address, "host", "localhost")
             port = getattr(address, "port", 80)
@@ -64,11 +63,13 @@ class Addresses:
     @property
     def vary(self) -> str:
         """The headers that L{base} depends on, beside C{Host}."""
-        return _PROXY_HEADERS if self.behindProxy and not self.configured else ""
+        return _PROXY_HEADERS if self.proxies.isThere and not self.configured else ""
 
     def maps(self, request: Request) -> str:
         """The map service that references to layers lead to."""
-        given = _url(request, "X-Qgis-Service-Url") if self.behindProxy else None
+        given = None
+        if self.proxies.believes(request):
+            given = urlIn(request, "X-Qgis-Service-Url")
         return given or self.mapService or self.service(self.base(request))
 
     def layer(
@@ -147,41 +148,3 @@ class Addresses:
         @param path: relative to the job's outputs.
         """
         return f"{base}jobs/{jobId}/files/{quote(path, errors='surrogateescape')}"
-
-
-def _url(request: Request, header: str) -> str | None:
-    """The URL in a header, without a query; None if there is no such URL."""
-    url = _URL.fullmatch(request.getHeader(header) or "")
-    if url is None:
-        return None
-    scheme, host, path = url.groups("")
-    return f"{scheme.lower()}://{host}{path}"
-
-
-def _forwarded(request: Request, scheme: str, host: str) -> tuple[str, str]:
-    """
-    The scheme and the host that the client has used, as its proxies tell.
-
-    Of several proxies the first one counts, and X-Forwarded-* more than
-    Forwarded (RFC 7239), which a proxy that does not know it lets pass.
-
-    @param scheme: what it is if they don't tell, or nothing that makes sense.
-    @param host: likewise.
-    """
-    pairs = {}
-    for pair in _first(request, "Forwarded").split(";"):
-        name, _, value = pair.partition("=")
-        pairs[name.strip().lower()] = value.strip().strip('"')
-    for given in (pairs.get("proto", ""), _first(request, "X-Forwarded-Proto")):
-        if given.lower() in ("http", "https"):
-            scheme = given.lower()
-    for given in (pairs.get("host", ""), _first(request, "X-Forwarded-Host")):
-        if _HOST.fullmatch(given):
-            host = given
-    return scheme, host
-
-
-def _first(request: Request, header: str) -> str:
-    """The first element of a header that is a list."""
-    values = request.requestHeaders.getRawHeaders(header) or [""]
-    return str(values[0]).partition(",")[0].strip()

@@ -24,21 +24,9 @@ from qgswps.errors import OWSError, failure
 from qgswps.jobs.spool import openBelow
 from qgswps.journal import Logger
 from qgswps.threads import inThread
-from qgswps.web import ranges
+from qgswps.web import guard, ranges
 
 log = Logger()
-
-#: The headers that scripts of other origins may read, beside the simple ones.
-_EXPOSED = ", ".join(
-    (
-        "X-Job-Realm",
-        "Retry-After",
-        "Accept-Ranges",
-        "Content-Disposition",
-        "Content-Range",
-        "ETag",
-    )
-)
 
 
 @attrs.frozen
@@ -121,7 +109,6 @@ class Deferral:
         self,
         handlers: Mapping[bytes, Handler],
         errorDocument: ErrorDocument = jsonError,
-        crossOrigin: bool = False,
     ) -> None:
         """
         @param handlers: by HTTP method; HEAD is made of GET.
@@ -131,7 +118,6 @@ class Deferral:
         if b"GET" in self._handlers:
             self._handlers.setdefault(b"HEAD", self._handlers[b"GET"])
         self._errorDocument = errorDocument
-        self._crossOrigin = crossOrigin
 
     def getChildWithDefault(self, name: bytes, request: Request) -> IResource:
         """Never called: it is a leaf."""
@@ -154,20 +140,17 @@ class Deferral:
     async def _answer(self, request: Request) -> Response:
         allowed = b", ".join(sorted([*self._handlers, b"OPTIONS"])).decode()
         if request.method == b"OPTIONS":
-            headers = {"Allow": allowed}
-            if self._crossOrigin:
-                headers["Access-Control-Allow-Methods"] = allowed
-                headers["Access-Control-Allow-Headers"] = "*"
-                headers["Access-Control-Max-Age"] = "86400"
-            return Response(status=204, headers=headers)
+            return Response(status=204, headers={"Allow": allowed})
         handler = self._handlers.get(request.method)
         if handler is None:
             text = f"{request.method.decode('ascii', 'replace')} is not possible here"
             response = self._errorDocument(failure(text, 405))
             return attrs.evolve(response, headers={"Allow": allowed})
+        guard.speak(request)
         try:
             return await handler(request)
         except OWSError as error:
+            guard.noteRefusal(request, error)
             return self._explain(error)
 
     def _explain(self, error: OWSError) -> Response:
@@ -214,9 +197,6 @@ class Deferral:
             headers["Content-Type"] = response.contentType
             if response.stream is None:
                 headers.setdefault("Content-Length", str(len(response.body)))
-        if self._crossOrigin:
-            headers["Access-Control-Allow-Origin"] = "*"
-            headers["Access-Control-Expose-Headers"] = _EXPOSED
         for name, value in headers.items():
             request.setHeader(name, value)
         if request.method == b"HEAD":

@@ -24,6 +24,7 @@ from qgswps.model import ProcessDescription
 from qgswps.policy import Caller, Policy, PolicyError, State, load, stateOf
 from qgswps.threads import inThread
 from qgswps.web.access import HEADER
+from qgswps.web.proxies import Proxies
 
 log = Logger()
 
@@ -132,14 +133,17 @@ class Exposure:
     """
 
     def __init__(
-        self, catalogue: ICatalogue, keeper: PolicyKeeper, behindProxy: bool = False
+        self,
+        catalogue: ICatalogue,
+        keeper: PolicyKeeper,
+        proxies: Proxies | None = None,
     ) -> None:
         """
-        @param behindProxy: whether users and groups in headers are believed.
+        @param proxies: whose word on users and groups is believed.
         """
         self.catalogue = catalogue
         self._keeper = keeper
-        self._behindProxy = behindProxy
+        self._proxies = proxies or Proxies()
         self._numbers = count()
         self._of: tuple[int, Policy] | None = None
         self._views: OrderedDict[tuple[int, ...], View] = OrderedDict()
@@ -147,7 +151,7 @@ class Exposure:
     @property
     def vary(self) -> str:
         """The headers that L{view} depends on."""
-        return ", ".join((HEADER, *(_LIZMAP if self._behindProxy else ())))
+        return ", ".join((HEADER, *(_LIZMAP if self._proxies.isThere else ())))
 
     def view(self, request: Request) -> View:
         """
@@ -181,7 +185,7 @@ class Exposure:
 
     def _caller(self, request: Request) -> Caller:
         realm = request.getHeader(HEADER) or ""
-        if not self._behindProxy:
+        if not self._proxies.believes(request):
             # Anybody could say so.
             return Caller(realm)
         user, groups = _LIZMAP

@@ -152,16 +152,27 @@ def isMarkup(contentType: str) -> bool:
     return "html" in contentType or "xml" in contentType
 
 
+def sandbox(connections: str = "'none'") -> str:
+    """
+    The policy of a document that clients have a say in.
+
+    Its scripts run, for there may be a chart in it.  But they would else run as
+    if they were the server's own, and could do and read there what the one who
+    looks at it may.
+
+    @param connections: what its scripts may read, as the policy has it.
+    """
+    return (
+        f"sandbox allow-scripts allow-downloads; connect-src {connections};"
+        " frame-src 'none'; object-src 'none'; base-uri 'none'; form-action 'none'"
+    )
+
+
 def fileHeaders(name: str, contentType: str) -> dict[str, str]:
     """The headers of a file that a job has made, beside its media type."""
-    headers = {
-        "Content-Disposition": disposition(name),
-        "X-Content-Type-Options": "nosniff",
-    }
+    headers = {"Content-Disposition": disposition(name)}
     if isMarkup(contentType):
-        # A job's scripts would else run as if they were the server's own, and
-        # could do and read there what the one who looks at it may.
-        headers["Content-Security-Policy"] = "sandbox"
+        headers["Content-Security-Policy"] = sandbox()
     return headers
 
 
@@ -309,7 +320,7 @@ class FilesEndpoint:
             contentType="text/plain; charset=utf-8",
             path=LOG if there else None,
             within=directory,
-            headers={"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"},
+            headers={"Cache-Control": "no-store"},
         )
 
 

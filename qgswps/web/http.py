@@ -7,6 +7,7 @@ first, in a document that clients of the OWS endpoint can read.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from io import BytesIO
 from typing import Any
@@ -30,14 +31,13 @@ HEADERS = 128 * 1024
 LINGER = 10.0
 
 
-def _refusal(text: str, status: HTTPStatus, crossOrigin: bool) -> bytes:
+def _refusal(text: str, status: HTTPStatus, headers: Mapping[str, str]) -> bytes:
     """A whole response."""
     body = documents.exceptionReport(failure(text, status))
-    origin = ("Access-Control-Allow-Origin: *",) if crossOrigin else ()
     head = (
         f"HTTP/1.1 {status.value} {status.phrase}",
         "Content-Type: text/xml",
-        *origin,
+        *(f"{name}: {value}" for name, value in headers.items()),
         f"Content-Length: {len(body)}",
         "Connection: close",
         "",
@@ -67,8 +67,10 @@ class Channel(HTTPChannel):
             return
         self._refused = True
         self.setTimeout(None)
+        request = self.requests[-1] if self.requests else None
+        headers = self.site.refusing(request or self.requestFactory(self), status)
         transport: Any = self.transport
-        transport.write(_refusal(text, status, self.site.crossOrigin))
+        transport.write(_refusal(text, status, headers))
         self._closing = self.callLater(LINGER, transport.abortConnection)
 
     def dataReceived(self, data: bytes) -> Any:

@@ -31,7 +31,7 @@ from qgswps.web import bodies, mapquery, ranges
 from qgswps.web.access import JobAccess
 from qgswps.web.addresses import Addresses
 from qgswps.web.deferral import Deferral, Response, Stream
-from qgswps.web.files import isMarkup
+from qgswps.web.files import isMarkup, sandbox
 
 #: Answers of more bytes are sent as they are read.
 _LARGE = 1024 * 1024
@@ -139,10 +139,10 @@ class MapsEndpoint:
         self._projects = projects
         self._folder = folder
 
-    def resource(self, crossOrigin: bool = False) -> Deferral:
+    def resource(self) -> Deferral:
         """The services but for OGC API Features, as a resource."""
         handlers = {b"GET": self.answer, b"POST": self.answer}
-        return Deferral(handlers, exceptionReport, crossOrigin)
+        return Deferral(handlers, exceptionReport)
 
     async def answer(self, request: Request) -> Response:
         """Answer a request of any of the services."""
@@ -210,7 +210,13 @@ class MapsEndpoint:
             target.project, address, target.directory, headers={"Accept": accept}
         )
         response = await self._cached(maps, request, asked, job)
-        return attrs.evolve(response, headers={**response.headers, "Vary": "Accept"})
+        headers = {**response.headers, "Vary": "Accept"}
+        if "Content-Security-Policy" in headers:
+            # QGIS's own scripts show features of the same job on a map.
+            headers["Content-Security-Policy"] = sandbox(
+                f"{self._addresses.base(request)}jobs/{job.id}/"
+            )
+        return attrs.evolve(response, headers=headers)
 
     def _served(self) -> IMapServer:
         if self._maps is None:
@@ -307,12 +313,10 @@ def _response(answer: MapResponse) -> Response:
     fields = {name.lower(): value for name, value in answer.headers.items()}
     given = answer.headers.items()
     headers = {name: value for name, value in given if name.lower() not in _OURS}
-    headers["X-Content-Type-Options"] = "nosniff"
     contentType = fields.get("content-type", "application/octet-stream")
     if isMarkup(contentType.lower()):
-        # Attributes of features are in these pages as they are. The scripts
-        # of QGIS's own pages run, but not as if they were this server's.
-        headers["Content-Security-Policy"] = "sandbox allow-scripts"
+        # Attributes of features are in these pages as they are.
+        headers["Content-Security-Policy"] = sandbox()
     response = Response(
         contentType=contentType,
         status=answer.status,

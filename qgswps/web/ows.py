@@ -160,10 +160,10 @@ class OWSEndpoint:
         self._documents = DocumentCache(reactor, _KEPT)
         self._filesAsReferences = filesAsReferences
 
-    def resource(self, crossOrigin: bool = False) -> Deferral:
+    def resource(self) -> Deferral:
         """The endpoint as a resource."""
         handlers = {b"GET": self.answer, b"POST": self.answer}
-        return Deferral(handlers, exceptionReport, crossOrigin)
+        return Deferral(handlers, exceptionReport)
 
     async def answer(self, request: Request) -> Response:
         """Answer one request of any operation."""

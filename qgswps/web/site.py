@@ -22,7 +22,6 @@ from functools import partial
 from html import escape
 from typing import Any
 
-from twisted.web import http
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request, Site
 
@@ -40,7 +39,8 @@ from qgswps.web.deferral import (
     jsonError,
 )
 from qgswps.web.files import FilesEndpoint
-from qgswps.web.http import BoundedRequest, Channel
+from qgswps.web.guard import GuardedRequest, Rules, accessLine, refusing
+from qgswps.web.http import Channel
 from qgswps.web.maps import ByService, MapsEndpoint
 from qgswps.web.ows import OWSEndpoint, exceptionReport
 from qgswps.web.status import StatusEndpoint
@@ -52,9 +52,7 @@ LookUp = Callable[[Request, str], Awaitable[Job]]
 JobHandler = Callable[[Request, Job, str], Awaitable[Response]]
 
 
-def notFound(
-    errorDocument: ErrorDocument = jsonError, crossOrigin: bool = False
-) -> Deferral:
+def notFound(errorDocument: ErrorDocument = jsonError) -> Deferral:
     """The answer to a path that there is not."""
 
     async def answer(request: Request) -> Response:
@@ -64,7 +62,7 @@ def notFound(
         )
 
     handlers = {b"GET": answer, b"POST": answer, b"DELETE": answer}
-    return Deferral(handlers, errorDocument, crossOrigin)
+    return Deferral(handlers, errorDocument)
 
 
 class JobRoutes(Resource):
@@ -82,7 +80,6 @@ class JobRoutes(Resource):
         self,
         lookUp: LookUp,
         routes: Mapping[str, Mapping[bytes, JobHandler]],
-        crossOrigin: bool,
         index: Handler | None = None,
     ) -> None:
         """
@@ -92,7 +89,6 @@ class JobRoutes(Resource):
         super().__init__()
         self.routes = routes
         self._lookUp = lookUp
-        self._crossOrigin = crossOrigin
         self._index = index
 
     def getChild(self, name: bytes, request: Request) -> IResource:
@@ -111,7 +107,7 @@ class JobRoutes(Resource):
             method: self._guarded(handler, jobId, path)
             for method, handler in handlers.items()
         }
-        return Deferral(bound, jsonError, self._crossOrigin)
+        return Deferral(bound)
 
     def _guarded(self, handler: JobHandler, jobId: str, path: str) -> Handler:
         async def answer(request: Request) -> Response:
@@ -123,7 +119,7 @@ class JobRoutes(Resource):
     def _indexResource(self) -> Deferral:
         if self._index is None:
             return notFound()
-        return Deferral({b"GET": self._index}, jsonError, self._crossOrigin)
+        return Deferral({b"GET": self._index})
 
     def render(self, request: Request) -> int:
         return self._indexResource().render(request)
@@ -141,13 +137,12 @@ class Root(Resource):
         maps: MapsEndpoint,
         title: str,
         abstract: str,
-        crossOrigin: bool,
     ) -> None:
         super().__init__()
         self._ows = ByService(
-            ows.resource(crossOrigin),
-            maps.resource(crossOrigin),
-            notFound(exceptionReport, crossOrigin),
+            ows.resource(),
+            maps.resource(),
+            notFound(exceptionReport),
         )
         capabilities = "ows/?service=WPS&request=GetCapabilities"
         self._page = pages.page(
@@ -181,9 +176,9 @@ class Root(Resource):
         self.putChild(b"ows", self._ows)
         self.putChild(
             b"status",
-            JobRoutes(access.job, statusRoutes, crossOrigin, status.listJobs),
+            JobRoutes(access.job, statusRoutes, status.listJobs),
         )
-        self.putChild(b"jobs", JobRoutes(access.localJob, jobRoutes, crossOrigin))
+        self.putChild(b"jobs", JobRoutes(access.localJob, jobRoutes))
 
     def getChild(self, name: bytes, request: Request) -> IResource:
         if name:
@@ -196,13 +191,7 @@ class Root(Resource):
         async def answer(request: Request) -> Response:
             return self._page
 
-        return Deferral({b"GET": answer, b"POST": answer}, jsonError)
-
-
-def accessLine(timestamp: str, request: http.Request) -> str:
-    """A line of the log on a request, which has its time from the log."""
-    line: str = http.combinedLogFormatter("-", request)
-    return line
+        return Deferral({b"GET": answer, b"POST": answer})
 
 
 class QuietSite(Site):
@@ -210,27 +199,29 @@ class QuietSite(Site):
     A site that says nothing of its own when it starts and stops.
 
     @ivar maximumBody: the longest body of a request, in bytes.
-    @ivar crossOrigin: pages of other origins may read what is refused, too.
+    @ivar rules: what is in force for all requests.
     """
 
     noisy = False
     protocol = Channel
 
     def __init__(
-        self, reactor: Any, root: Resource, maximumBody: int, crossOrigin: bool
+        self, reactor: Any, root: Resource, maximumBody: int, rules: Rules
     ) -> None:
         super().__init__(
             root,
-            requestFactory=BoundedRequest,
+            requestFactory=GuardedRequest,
             reactor=reactor,
             logFormatter=accessLine,
         )
         self.maximumBody = maximumBody
-        self.crossOrigin = crossOrigin
+        self.rules = rules
+        #: Asked by connections that refuse a request.
+        self.refusing = refusing
 
 
 def makeSite(
-    reactor: Any, root: Resource, maximumBody: int, crossOrigin: bool = False
+    reactor: Any, root: Resource, maximumBody: int, rules: Rules | None = None
 ) -> Site:
     """The HTTP server's factory; see L{QuietSite}."""
-    return QuietSite(reactor, root, maximumBody, crossOrigin)
+    return QuietSite(reactor, root, maximumBody, rules or Rules())

@@ -434,15 +434,17 @@ class ServiceTests(_MapCase):
         root = f"jobs/{made.job}/wfs3/collections"
         (collection,) = self.server.get(root).json()["collections"]
         info = {"INFO_FORMAT": "text/html", "QUERY_LAYERS": made.layer, "I": 1, "J": 1}
-        for answer in (
-            self.server.get(f"{root}/{quote(collection['id'])}/items.html"),
-            made.getMap(REQUEST="GetFeatureInfo", **info),
+        own = f"{self.server.url}jobs/{made.job}/"
+        for answer, readable in (
+            (self.server.get(f"{root}/{quote(collection['id'])}/items.html"), own),
+            (made.getMap(REQUEST="GetFeatureInfo", **info), "'none'"),
         ):
             self.assertEqual(answer.status, 200, answer.text)
             self.assertTrue(answer.headers["content-type"].startswith("text/html"))
-            self.assertEqual(
-                answer.headers["content-security-policy"], "sandbox allow-scripts"
-            )
+            policy = answer.headers["content-security-policy"]
+            self.assertTrue(policy.startswith("sandbox allow-scripts"), policy)
+            self.assertIn(f"; connect-src {readable};", policy)
+            self.assertEqual(answer.headers["x-content-type-options"], "nosniff")
 
     def test_fields(self) -> None:
         """Features by the values of fields, which are values and nothing else."""

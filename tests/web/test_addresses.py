@@ -10,6 +10,7 @@ from twisted.web.server import Request
 from twisted.web.test.requesthelper import DummyChannel
 
 from qgswps.web.addresses import Addresses
+from qgswps.web.proxies import Proxies
 
 
 class FakeRequest(Request):
@@ -24,6 +25,10 @@ class FakeRequest(Request):
     def getHost(self) -> IPv4Address:
         """See C{Request}."""
         return IPv4Address("TCP", "10.0.0.1", 8080)
+
+
+#: The peer of a C{DummyChannel}, and one more.
+TRUSTED = Proxies(True, ("192.168.1.1", "10.0.0.0/8"))
 
 
 def request(headers: dict[str, str], secure: bool = False) -> FakeRequest:
@@ -68,7 +73,7 @@ class BaseTests(SynchronousTestCase):
 
     def test_behindProxy(self) -> None:
         """The headers of a proxy are believed if there is one."""
-        addresses = Addresses(behindProxy=True)
+        addresses = Addresses(proxies=TRUSTED)
         for headers, expected in [
             (FORWARDED, "https://maps.example.org/"),
             ({**FORWARDED, "X-Forwarded-Host": "a:1"}, "https://a:1/"),
@@ -80,20 +85,30 @@ class BaseTests(SynchronousTestCase):
             ({"X-Forwarded-Url": "https://b/wps"}, "https://b/wps/"),
             ({"X-Forwarded-Url": "HTTP://b:81?a/b"}, "http://b:81/"),
             ({"X-Forwarded-Url": "https://[::1]/#a"}, "https://[::1]/"),
-            # Of several proxies the first counts.
+            # What the client has said itself does not count.
+            (
+                {"X-Forwarded-Proto": "http, HTTPS", "X-Forwarded-Host": "a, b"},
+                "https://b/",
+            ),
+            # Of several proxies the first counts that is trusted.
             (
                 {
-                    "X-Forwarded-Proto": "HTTPS, http",
-                    "X-Forwarded-Host": "a, b",
+                    "X-Forwarded-For": "192.0.2.1, 10.0.0.7",
+                    "X-Forwarded-Proto": "gopher, HTTPS, http",
+                    "X-Forwarded-Host": "x, a, b",
                 },
                 "https://a/",
+            ),
+            (
+                {"X-Forwarded-For": "192.0.2.1, 10.0.0.7", "X-Forwarded-Host": "a"},
+                "http://a/",
             ),
         ]:
             self.assertEqual(addresses.base(request(headers)), expected, headers)
 
     def test_ignored(self) -> None:
         """What makes no sense is as if it was not there."""
-        addresses = Addresses(behindProxy=True)
+        addresses = Addresses(proxies=TRUSTED)
         for name, value in [
             ("X-Forwarded-Proto", "javascript"),
             ("X-Forwarded-Proto", ""),
@@ -108,33 +123,37 @@ class BaseTests(SynchronousTestCase):
             ("X-Forwarded-Url", "https://user@b/wps"),
             ("X-Forwarded-Url", 'https://b/"><script>'),
             ("Forwarded", "proto=javascript;host=a/b"),
-            ("Forwarded", "for=10.0.0.2;;nothing, proto=https;host=b"),
+            ("Forwarded", "proto=https;host=b, for=10.0.0.2;;nothing"),
         ]:
             made = request({"Host": "a", name: value})
             self.assertEqual(addresses.base(made), "http://a/", (name, value))
 
     def test_forwarded(self) -> None:
         """The standard's header (RFC 7239), less than those of habit."""
-        addresses = Addresses(behindProxy=True)
+        addresses = Addresses(proxies=TRUSTED)
         for headers, expected in [
             ({"Forwarded": "proto=https;host=b"}, "https://b/"),
             ({"Forwarded": 'for=c; Host="b:81" ;PROTO=HTTPS'}, "https://b:81/"),
             ({"Forwarded": 'host="[::1]:81"'}, "http://[::1]:81/"),
-            ({"Forwarded": "host=b;proto=https, host=c;proto=http"}, "https://b/"),
+            ({"Forwarded": "host=b;proto=https, host=c;proto=http"}, "http://c/"),
+            (
+                {"Forwarded": "host=b;proto=https;for=192.0.2.1, for=10.0.0.7;host=c"},
+                "https://b/",
+            ),
             ({"Forwarded": "host=b", **FORWARDED}, "https://maps.example.org/"),
         ]:
             made = request({"Host": "a", **headers})
             self.assertEqual(addresses.base(made), expected, headers)
         twice = request({"Forwarded": "host=b"})
         twice.requestHeaders.addRawHeader("Forwarded", "host=c")
-        self.assertEqual(addresses.base(twice), "http://b/")
+        self.assertEqual(addresses.base(twice), "http://c/")
         believing = Addresses().base(request({"Host": "a", "Forwarded": "host=b"}))
         self.assertEqual(believing, "http://a/")
 
     def test_configured(self) -> None:
         """What is configured goes before all else."""
-        for behindProxy in (False, True):
-            addresses = Addresses("https://c/x/", behindProxy)
+        for proxies in (None, TRUSTED):
+            addresses = Addresses("https://c/x/", proxies)
             made = request({**FORWARDED, "X-Forwarded-Url": "https://b/"})
             self.assertEqual(addresses.base(made), "https://c/x/")
 
@@ -168,7 +187,7 @@ class LayerTests(SynchronousTestCase):
         self.assertEqual(Addresses("https://c/").maps(made), "https://c/ows/")
         other = Addresses(mapService="http://m/qgis")
         self.assertEqual(other.maps(made), "http://m/qgis")
-        other.behindProxy = True
+        other.proxies = TRUSTED
         self.assertEqual(other.maps(made), "https://b/maps/")
         for wrong in ("javascript:alert(1)", "//b/", 'https://b/"><script>', ""):
             made = request({"Host": "a", "X-Qgis-Service-Url": wrong})

@@ -120,25 +120,12 @@ class AnswerTests(DeferralTestCase):
             self.assertIn(method, response.read().decode())
 
     def test_options(self) -> None:
-        """OPTIONS says what there is, and to browsers only if they may come."""
+        """OPTIONS says what there is."""
         response = self.get(Response(), "OPTIONS")
         self.assertEqual((response.status, response.read()), (204, b""))
         self.assertEqual(response.getheader("Allow"), "GET, HEAD, OPTIONS")
         for name in ("Access-Control-Allow-Methods", "Content-Type", "Content-Length"):
             self.assertIsNone(response.getheader(name))
-        response = self.get(Response(), "OPTIONS", crossOrigin=True)
-        self.assertEqual(response.getheader("Access-Control-Allow-Origin"), "*")
-        self.assertEqual(
-            response.getheader("Access-Control-Allow-Methods"), "GET, HEAD, OPTIONS"
-        )
-        self.assertEqual(response.getheader("Access-Control-Allow-Headers"), "*")
-
-    def test_crossOrigin(self) -> None:
-        """Scripts of other sites may read answers and errors, if so wished."""
-        for answer in (Response(), missing("a"), ValueError("x")):
-            response = self.get(answer, crossOrigin=True)
-            self.assertEqual(response.getheader("Access-Control-Allow-Origin"), "*")
-        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
 
 class ErrorTests(DeferralTestCase):

@@ -79,8 +79,9 @@ class DeniedTests(ExposureTestCase):
                 body=body.replace("PROCESS", identifier).encode(),
             )
             content = response.read().replace(identifier.encode(), b"PROCESS")
-            headers = dict(response.getheaders())
-            headers.pop("Content-Length", None)
+            headers = {name.lower(): text for name, text in response.getheaders()}
+            for name in ("content-length", "x-request-id"):
+                headers.pop(name, None)
             return response.status, headers, content
 
         denied, unknown = answer("test:hidden"), answer("test:nothere")

@@ -18,6 +18,12 @@ from qgswps.web.files import contained, disposition, mediaType
 from tests.fakes import FakeReactor, makeJob
 from tests.web.test_site import SiteTestCase
 
+#: Scripts of results run, on their own.
+SANDBOX = (
+    "sandbox allow-scripts allow-downloads; connect-src 'none'; frame-src 'none';"
+    " object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+)
+
 
 class FilesTests(SynchronousTestCase):
     """L{contained}"""
@@ -217,10 +223,10 @@ class EndpointTests(SiteTestCase):
         for name, contentType, sandbox in [
             ("a.txt", "text/plain; charset=utf-8", None),
             ("a.csv", "text/csv; charset=utf-8", None),
-            ("a.html", "text/html; charset=utf-8", "sandbox"),
-            ("a.svg", "image/svg+xml", "sandbox"),
-            ("a.gml", "application/gml+xml", "sandbox"),
-            ("a.xml", "text/xml", "sandbox"),
+            ("a.html", "text/html; charset=utf-8", SANDBOX),
+            ("a.svg", "image/svg+xml", SANDBOX),
+            ("a.gml", "application/gml+xml", SANDBOX),
+            ("a.xml", "text/xml", SANDBOX),
             ("a.pdf", "application/pdf", None),
             ("a.png", "image/png", None),
         ]:

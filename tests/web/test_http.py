@@ -107,7 +107,7 @@ class ChannelTests(SiteTestCase):
 class OriginTests(ChannelTests):
     """Pages of other origins may read what is refused, if they may read anything."""
 
-    crossOrigin = True
+    crossOrigin = ("*",)
 
     def assertRefused(self, answer: bytes, status: int, text: bytes) -> None:
         """It says so."""

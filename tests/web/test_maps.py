@@ -216,7 +216,12 @@ class OWSTests(MapsCase):
             self.server.answer(b"x", Content_Type=kind)
             response = self.successResultOf(exchange.finished)
             policy = response.getheader("Content-Security-Policy")
-            self.assertEqual(policy, "sandbox allow-scripts" if sandboxed else None)
+            if sandboxed:
+                self.assertIn("sandbox allow-scripts allow-downloads;", policy)
+                self.assertIn(" connect-src 'none';", policy)
+            else:
+                self.assertIsNone(policy)
+            self.assertEqual(response.getheader("X-Content-Type-Options"), "nosniff")
 
     def test_tooLarge(self) -> None:
         """A body that is too large is not read."""

@@ -31,8 +31,11 @@ from qgswps.web.access import JobAccess
 from qgswps.web.addresses import Addresses
 from qgswps.web.exposure import Exposure, PolicyKeeper
 from qgswps.web.files import FilesEndpoint
+from qgswps.web.guard import Rules
 from qgswps.web.maps import MapsEndpoint
+from qgswps.web.origins import Origins
 from qgswps.web.ows import OWSEndpoint
+from qgswps.web.proxies import Proxies
 from qgswps.web.site import Root, makeSite
 from qgswps.web.status import StatusEndpoint
 from tests.fakes import (
@@ -68,7 +71,8 @@ class SiteTestCase(SynchronousTestCase):
     """A whole server, but for its sockets and QGIS."""
 
     maximumBody = 1000
-    crossOrigin = False
+    crossOrigin: tuple[str, ...] = ()
+    hsts = 0
     realms = False
     instance = ""
     expiring = False
@@ -103,7 +107,8 @@ class SiteTestCase(SynchronousTestCase):
         )
         self.successResultOf(Deferred.fromCoroutine(self.queue.recover()))
         self.policies = PolicyKeeper(self.reactor, "none", self.policy)
-        addresses = Addresses(behindProxy=self.behindProxy)
+        proxies = Proxies(self.behindProxy)
+        addresses = Addresses(proxies=proxies)
         projects = Projects(self.reactor, self.projects, self.executor)
         access = JobAccess(
             self.store,
@@ -114,7 +119,7 @@ class SiteTestCase(SynchronousTestCase):
         )
         ows = OWSEndpoint(
             self.reactor,
-            Exposure(self.catalogue, self.policies, self.behindProxy),
+            Exposure(self.catalogue, self.policies, proxies),
             self.queue,
             access,
             self.spool,
@@ -141,9 +146,9 @@ class SiteTestCase(SynchronousTestCase):
             ),
             "Our <processes>",
             "All & more",
-            self.crossOrigin,
         )
-        self.site = makeSite(self.reactor, root, self.maximumBody, self.crossOrigin)
+        rules = Rules(proxies, Origins(self.crossOrigin), self.hsts)
+        self.site = makeSite(self.reactor, root, self.maximumBody, rules)
 
     def exchange(self, path: str, method: str = "GET", **options: Any) -> Exchange:
         """Send a request."""
@@ -288,7 +293,7 @@ class TreeTests(SiteTestCase):
 class CrossOriginTests(SiteTestCase):
     """A server that scripts of other sites may use."""
 
-    crossOrigin = True
+    crossOrigin = ("*",)
 
     def test_header(self) -> None:
         """All that a script may want to read says so."""
@@ -304,6 +309,6 @@ class CrossOriginTests(SiteTestCase):
             self.assertEqual(response.getheader("Access-Control-Allow-Origin"), "*")
             self.assertEqual(
                 response.getheader("Access-Control-Expose-Headers"),
-                "X-Job-Realm, Retry-After, Accept-Ranges, Content-Disposition,"
-                " Content-Range, ETag",
+                "X-Job-Realm, X-Request-ID, Retry-After, Accept-Ranges,"
+                " Content-Disposition, Content-Range, ETag",
             )
