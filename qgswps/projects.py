@@ -104,7 +104,9 @@ def _inFolder(root: str, name: str, map: str) -> str:
     base = os.path.realpath(root)
     path = os.path.realpath(os.path.join(base, name.lstrip("/")))
     if os.path.commonpath([base, path]) != base:
-        raise _unknown(map)
+        error = _unknown(map)
+        error.event = "path-refused"
+        raise error
     if path.endswith(_ENDINGS):
         candidates = [path]
     else:

@@ -35,6 +35,7 @@ from twisted.web.iweb import IAgentEndpointFactory, IPolicyForHTTPS
 from zope.interface import implementer
 
 import qgswps
+from qgswps import audit
 from qgswps.references import urls
 from qgswps.references.endpoint import CheckedEndpoint, Resolve, Unknown
 from qgswps.references.guard import Guard, Refused
@@ -127,6 +128,7 @@ class Client:
         try:
             self._guard.checkHost(where.host)
         except Refused as why:
+            audit.note("reference-refused", reason=why)
             raise Unfetched(str(why)) from None
         checked = CheckedEndpoint(
             self._reactor,

@@ -21,10 +21,8 @@ from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
-from qgswps.journal import Logger
+from qgswps import audit
 from qgswps.references.guard import Guard, IPAddress, Refused, literal
-
-log = Logger()
 
 #: A function from the name of a host to a Deferred of its addresses, the best
 #: one first.
@@ -134,10 +132,10 @@ class CheckedEndpoint:
         found = await self._addresses()
         allowed = [each for each in found if self._guard.allows(self._host, each)]
         if not allowed:
-            log.warn(
-                "a reference to {host} is refused: it has the addresses {addresses}",
+            audit.note(
+                "reference-refused",
                 host=self._host,
-                addresses=", ".join(map(str, found)) or "none",
+                addresses=",".join(map(str, found)) or "none",
             )
             raise Refused(f"{self._host} has no address that is allowed")
         self._factory = _Connections(protocolFactory)

@@ -115,6 +115,7 @@ class References:
 
     def _check(self, task: Task) -> None:
         faults = []
+        event = ""
         for each in task.request.inputs:
             if isinstance(each.value, ReferenceValue):
                 try:
@@ -123,8 +124,10 @@ class References:
                     text = f"the input {each.identifier} can't be fetched: {why}"
                     fault = Fault("InvalidParameterValue", text, each.identifier)
                     faults.append(fault)
+                    if isinstance(why, Refused):
+                        event = "reference-refused"
         if faults:
-            raise OWSError(faults)
+            raise OWSError(faults, event=event)
 
     def _checkReference(self, value: ReferenceValue) -> None:
         """

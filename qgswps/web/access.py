@@ -122,12 +122,12 @@ class JobAccess:
         """
         job: Job | None = await self._store.get(jobId)
         realm = self._visibleRealm(request)
-        if (
-            job is None
-            or self._hasExpired(job)
-            or not (realm is None or (job.realm and _same(realm, job.realm)))
-        ):
+        if job is None or self._hasExpired(job):
             raise noSuchJob(jobId)
+        if not (realm is None or (job.realm and _same(realm, job.realm))):
+            error = noSuchJob(jobId)
+            error.event = "job-refused"
+            raise error
         return job
 
     async def localJob(self, request: Request, jobId: str) -> Job:

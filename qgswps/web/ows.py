@@ -107,6 +107,7 @@ def _allWrong(
     try:
         binding.bind(request, description, None, (*known, *error.faults))
     except OWSError as every:
+        every.event = error.event
         # One fault alone has a status of its own.
         return error if every.faults == error.faults else every
     return error
@@ -254,7 +255,10 @@ class OWSEndpoint:
         except OWSError as error:
             if error.status >= 500:
                 raise
-            raise OWSError((*error.faults, *faults), error.status) from None
+            event = self._refusal(request)
+            raise OWSError(
+                (*error.faults, *faults), error.status, event=event
+            ) from None
         summary = None
         project = None
         if request.map is not None:
@@ -265,7 +269,11 @@ class OWSEndpoint:
                 if error.status >= 500:
                     raise
                 raise _allWrong(error, request, description, faults) from None
-        request = binding.bind(request, description, summary, faults)
+        try:
+            request = binding.bind(request, description, summary, faults)
+        except OWSError as error:
+            error.event = error.event or self._refusal(request, description)
+            raise
         job = await self._queue.submit(Task(request, project), description, realm)
         if realm is not None:
             httpRequest.setHeader(HEADER, realm)
@@ -283,6 +291,24 @@ class OWSEndpoint:
         if request.raw:
             return await self._raw(job, request, maps)
         return await self._document(job, request, base, maps)
+
+    def _refusal(
+        self, request: ExecuteRequest, shown: ProcessDescription | None = None
+    ) -> str:
+        """
+        What the log calls it if somebody asks for what the policy hides.
+
+        @param shown: the process as he sees it; None if he does not.
+        """
+        known = self._exposure.catalogue.processes().get(request.processId)
+        if known is None:
+            return ""
+        if shown is None:
+            return "process-refused"
+        hidden = {each.identifier for each in known.inputs}
+        hidden -= {each.identifier for each in shown.inputs}
+        asked = {each.identifier for each in request.inputs}
+        return "input-refused" if hidden & asked else ""
 
     async def _getResults(self, request: Request, jobId: str, base: str) -> Response:
         job = await self._access.job(request, jobId)

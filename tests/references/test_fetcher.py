@@ -23,12 +23,14 @@ from twisted.internet import ssl
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import LoopingCall, deferLater
+from twisted.logger import capturedLogs
 from twisted.web.client import BrowserLikePolicyForHTTPS
 from twisted.web.http import Request
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 from zope.interface.verify import verifyObject
 
+from qgswps import audit
 from qgswps.errors import Fault, OWSError
 from qgswps.interfaces import IReferences
 from qgswps.model import FileValue, Format, Input, LiteralValue, ReferenceValue, Task
@@ -587,6 +589,23 @@ class RedirectTests(FetchCase):
             fault = await self.refused(said, f"{url}/0")
             self.assertEqual(fault.code, "InvalidParameterValue")
 
+    async def test_noted(self) -> None:
+        """Who was led to a refused address is in the log, as the one who asked."""
+        self.patch(audit, "AUDIT", audit.Audit())
+        self.names["inside"] = [["10.0.0.1"]]
+        audit.speakFor("192.0.2.1", "r1")
+        for target, details in [
+            ("http://10.0.0.1/", {"reason"}),
+            ("http://inside/", {"host", "addresses"}),
+        ]:
+            _, url = self.leading(target)
+            with capturedLogs() as captured:
+                await self.refused("allowed", f"{url}/0")
+            [event] = [each for each in captured if "event" in each]
+            found = (event["event"], event["client"], event["request"])
+            self.assertEqual(found, ("reference-refused", "192.0.2.1", "r1"))
+            self.assertEqual(set(event["details"]), details)
+
 
 class GuardedTests(FetchCase):
     """Which addresses are connected to."""
@@ -636,6 +655,7 @@ class GuardedTests(FetchCase):
         except OWSError as error:
             self.assertEqual(error.status, 400)
             self.assertEqual([f.locator for f in error.faults], ["IN0", "IN1", "IN3"])
+            self.assertEqual(error.event, "reference-refused")
         else:
             self.fail("they were taken")
 

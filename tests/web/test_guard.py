@@ -8,13 +8,17 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from qgswps import audit
+from qgswps.policy import Policy
 from qgswps.web.guard import accessLine, climbs, redacted
 from qgswps.web.http import LINGER
 from qgswps.web.origins import Origins
 from tests.fakes import makeJob
+from tests.web.test_exposure import denying
 from tests.web.test_site import SiteTestCase
 
 CAPABILITIES = "/ows/?service=WPS&request=GetCapabilities"
+
+EXECUTE = "/ows/?service=WPS&version=1.0.0&request=Execute&identifier=test:echo"
 
 #: A browser that shows a page.
 BROWSER = {"Accept": "text/html,*/*"}
@@ -158,13 +162,22 @@ class LineTests(GuardTestCase):
             (event["client"], event["details"]), ("127.0.0.1", {"status": "414"})
         )
 
-    def test_references(self) -> None:
-        """What was refused while a request was answered is its."""
-        with capturedLogs() as captured:
-            self.exchange(
-                "/ows/?service=WPS&request=GetCapabilities", X_Request_ID="r2"
-            )
-        self.assertEqual([each for each in captured if "event" in each], [])
+    def test_projects(self) -> None:
+        """Who looks for projects elsewhere."""
+        found = self.note(f"{EXECUTE}&datainputs=TEXT=a&map=../../etc/x.qgs")
+        self.assertEqual(found["event"], "path-refused")
+        self.assertEqual(self.noted(f"{EXECUTE}&datainputs=TEXT=a&map=nothing"), [])
+
+    def test_policy(self) -> None:
+        """Who asks for what the access policy hides."""
+        self.policies.policy = Policy((denying("test:*/LAYER"),))
+        found = self.note(f"{EXECUTE}&datainputs=TEXT=a;LAYER=b")
+        self.assertEqual(found["event"], "input-refused")
+        self.assertEqual(self.noted(f"{EXECUTE}&datainputs=TEXT=a;OTHER=b"), [])
+        self.policies.policy = Policy((denying("test:*"),))
+        found = self.note(f"{EXECUTE}&datainputs=TEXT=a")
+        self.assertEqual(found["event"], "process-refused")
+        self.assertEqual(self.noted(f"{EXECUTE}x&datainputs=TEXT=a"), [])
 
     def test_access(self) -> None:
         """The access log has the client, the id, and no password."""
@@ -193,6 +206,23 @@ class LineTests(GuardTestCase):
             text = formatEvent(event)
             self.assertTrue(text.isprintable() and text.isascii(), text)
             self.assertTrue(text.startswith("security: event=path-refused "), text)
+
+
+class RealmTests(GuardTestCase):
+    """Jobs of others."""
+
+    realms = True
+
+    def test_foreign(self) -> None:
+        """Who asks for one is in the log, and not what the realm is called."""
+        self.keep(makeJob("j", realm="mine"), **{"a.txt": b"x"})
+        for path in ("/status/j", "/jobs/j/files/a.txt", "/jobs/j/log"):
+            [event] = self.noted(path, X_Job_Realm="s3cret")
+            self.assertEqual(event["event"], "job-refused")
+            self.assertEqual(event["details"]["path"], path)
+            self.assertNotIn("s3cret", formatEvent(event))
+        for path, realm in [("/status/j", "mine"), ("/status/k", "s3cret")]:
+            self.assertEqual(self.noted(path, X_Job_Realm=realm), [])
 
 
 class TextTests(SynchronousTestCase):
