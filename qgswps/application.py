@@ -18,7 +18,7 @@ from twisted.internet.task import deferLater
 from twisted.web.resource import Resource
 
 import qgswps
-from qgswps import landlock, notify, policy
+from qgswps import credentials, landlock, notify, policy
 from qgswps.config import Settings
 from qgswps.errors import OWSError, StoreError
 from qgswps.interfaces import IJobStore
@@ -41,6 +41,7 @@ from qgswps.references.fetcher import References
 from qgswps.reload import Reloader
 from qgswps.web.access import JobAccess
 from qgswps.web.addresses import Addresses
+from qgswps.web.authentication import Authenticator, CredentialsKeeper
 from qgswps.web.exposure import Exposure, PolicyKeeper
 from qgswps.web.files import FilesEndpoint
 from qgswps.web.guard import Rules
@@ -494,7 +495,23 @@ def build(
     ).setServiceParent(application)
     aside = Resource()
     monitoring.attach(aside)
-    rules = Rules(proxies, Origins(settings.server.crossOrigin), settings.server.hsts)
+    known = credentials.forSettings(settings)
+    authenticator = None
+    if known is not None:
+        keeper = CredentialsKeeper(reactor, settings.authentication.credentials, known)
+        keeper.setServiceParent(application)
+        authenticator = Authenticator(
+            reactor,
+            keeper,
+            settings.authentication.realm,
+            settings.authentication.maxfailures,
+        )
+    rules = Rules(
+        proxies,
+        Origins(settings.server.crossOrigin),
+        settings.server.hsts,
+        authenticator,
+    )
     for page, endpoints, inForce in (
         (root, settings.server.endpoints, rules),
         (aside, settings.server.metricsListen, Rules(proxies)),

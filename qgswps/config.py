@@ -494,6 +494,30 @@ def _quoted(text: str) -> str:
 
 
 @attrs.frozen
+class Authentication:
+    """Who may use the server."""
+
+    credentials: str = key(
+        PATH,
+        "",
+        "A file with the names of those who may use the server, and the hashes of"
+        " their passwords or tokens; see docs/security.md. It is read again when it"
+        " changes. Empty to let everybody.",
+    )
+    realm: str = key(
+        TEXT,
+        "qgswps",
+        "What clients tell their users that the password is for.",
+    )
+    maxfailures: int = key(
+        integer(1),
+        10,
+        "How many wrong passwords and tokens may come from an address in a minute;"
+        " then it is told to wait, with 429.",
+    )
+
+
+@attrs.frozen
 class Redis:
     """The Redis server that keeps the records of jobs, if there is one."""
 
@@ -895,6 +919,11 @@ class Settings:
             "sys_config_path": "use providers_module_path in [processing]",
             "processlifecycle": "each job has a process of its own",
         },
+    )
+    authentication: Authentication = _section(
+        "authentication",
+        Authentication,
+        "Who may use the server, by HTTP's basic authentication or bearer tokens.",
     )
     redis: Redis = _section(
         "logstorage:redis",

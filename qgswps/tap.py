@@ -17,7 +17,7 @@ from twisted.internet.endpoints import serverFromString
 from twisted.python import usage
 
 import qgswps
-from qgswps import policy
+from qgswps import credentials, policy
 from qgswps.config import SECTIONS, ConfigurationError, Key, Settings, load
 from qgswps.journal import setLevel
 
@@ -146,6 +146,7 @@ class Options(usage.Options):
             settings = load(self["config"], os.environ, overrides, warn)
             _tryEndpoints(settings)
             policy.forSettings(settings)
+            credentials.forSettings(settings)
             return settings
 
 

@@ -109,15 +109,18 @@ class Deferral:
         self,
         handlers: Mapping[bytes, Handler],
         errorDocument: ErrorDocument = jsonError,
+        isOpen: bool = False,
     ) -> None:
         """
         @param handlers: by HTTP method; HEAD is made of GET.
         @param errorDocument: what to answer when one raises.
+        @param isOpen: nobody is asked who he is.
         """
         self._handlers = dict(handlers)
         if b"GET" in self._handlers:
             self._handlers.setdefault(b"HEAD", self._handlers[b"GET"])
         self._errorDocument = errorDocument
+        self._isOpen = isOpen
 
     def getChildWithDefault(self, name: bytes, request: Request) -> IResource:
         """Never called: it is a leaf."""
@@ -141,17 +144,19 @@ class Deferral:
         allowed = b", ".join(sorted([*self._handlers, b"OPTIONS"])).decode()
         if request.method == b"OPTIONS":
             return Response(status=204, headers={"Allow": allowed})
-        handler = self._handlers.get(request.method)
-        if handler is None:
-            text = f"{request.method.decode('ascii', 'replace')} is not possible here"
-            response = self._errorDocument(failure(text, 405))
-            return attrs.evolve(response, headers={"Allow": allowed})
         guard.speak(request)
         try:
-            return await handler(request)
+            if not self._isOpen:
+                await guard.admit(request)
+            handler = self._handlers.get(request.method)
+            if handler is not None:
+                return await handler(request)
         except OWSError as error:
             guard.noteRefusal(request, error)
             return self._explain(error)
+        text = f"{request.method.decode('ascii', 'replace')} is not possible here"
+        response = self._errorDocument(failure(text, 405))
+        return attrs.evolve(response, headers={"Allow": allowed})
 
     def _explain(self, error: OWSError) -> Response:
         response = self._errorDocument(error)

@@ -8,13 +8,15 @@ from __future__ import annotations
 import re
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote_to_bytes, urlsplit
 
 import attrs
 from twisted.web.http import Request, combinedLogFormatter
 
 from qgswps import audit
-from qgswps.errors import OWSError
+from qgswps.errors import Fault, OWSError
+from qgswps.ows import kvp
+from qgswps.web.authentication import Authenticator
 from qgswps.web.http import BoundedRequest
 from qgswps.web.origins import Origins
 from qgswps.web.proxies import Proxies
@@ -42,11 +44,13 @@ class Rules:
     What is in force for all requests of a site.
 
     @ivar hsts: seconds for which browsers come by https alone; 0 for none.
+    @ivar authenticator: finds out who asks; None if everybody may.
     """
 
     proxies: Proxies = attrs.field(factory=Proxies)
     origins: Origins = attrs.field(factory=Origins)
     hsts: int = 0
+    authenticator: Authenticator | None = None
 
 
 def redacted(text: str) -> str:
@@ -60,10 +64,13 @@ class GuardedRequest(BoundedRequest):
 
     @ivar id: what it is called in the log.
     @ivar sender: the address that it came from, behind all trusted proxies.
+    @ivar caller: who has sent it, if he was asked.
     """
 
     id = "-"
     sender = "-"
+    caller = "-"
+    _authorization: str | None = None
 
     @property
     def rules(self) -> Rules:
@@ -81,6 +88,51 @@ class GuardedRequest(BoundedRequest):
         proxies = self.rules.proxies
         self.sender = proxies.forwarded(self).client
         self.id = proxies.requestId(self)
+        # From here on nobody has it to hand it on.
+        self._authorization = self.getHeader("Authorization")
+        self.requestHeaders.removeHeader("Authorization")
+        self.requestHeaders.removeHeader("Proxy-Authorization")
+
+    async def admit(self) -> None:
+        """
+        Find out who has sent it, if that is asked for.
+
+        @raise OWSError: nobody who may.
+        """
+        authenticator = self.rules.authenticator
+        if authenticator is None:
+            return
+        try:
+            self.caller, scheme = await authenticator.identify(
+                self._authorization, self.sender
+            )
+        except OWSError as error:
+            if error.status == 401:
+                self.responseHeaders.setRawHeaders(
+                    "WWW-Authenticate", authenticator.challenges
+                )
+            raise
+        # A browser sends what it has been told once, whoever has it do so.
+        if scheme == "basic" and self._isForged():
+            text = "only pages of origins in server.cross_origin may ask for that"
+            fault = Fault("NoApplicableCode", text)
+            raise OWSError(fault, 403, event="origin-refused")
+
+    def _isForged(self) -> bool:
+        """Whether a page of another origin has it do something."""
+        query = kvp.parseQuery(self.uri.partition(b"?")[2])
+        does = self.method not in (b"GET", b"HEAD")
+        if not does and (query.get("request") or "").lower() != "execute":
+            return False
+        origin = self.getHeader("Origin")
+        if self.rules.origins.names(origin):
+            return False
+        site = self.getHeader("Sec-Fetch-Site")
+        if site is not None:
+            return site in ("cross-site", "same-site")
+        # By http, browsers say no more than that.
+        host = self.rules.proxies.forwarded(self).host or self.getHeader("Host")
+        return origin is not None and urlsplit(origin).netloc != host
 
     def write(self, data: bytes) -> None:
         """See L{Request}."""
@@ -143,6 +195,16 @@ def refusing(request: GuardedRequest, status: HTTPStatus) -> dict[str, str]:
     return {**commonHeaders(request), **origins.headers(request.getHeader("Origin"))}
 
 
+async def admit(request: Request) -> None:
+    """
+    Find out who asks, if the site wants to know.
+
+    @raise OWSError: nobody who may.
+    """
+    if isinstance(request, GuardedRequest):
+        await request.admit()
+
+
 def speak(request: Request) -> None:
     """Say who asks, for the lines of L{audit}."""
     if isinstance(request, GuardedRequest):
@@ -173,6 +235,6 @@ def accessLine(timestamp: str, request: Any) -> str:
     """A line of the log on a request, which has its time from the log."""
     line: str = combinedLogFormatter("-", request)
     if isinstance(request, GuardedRequest):
-        _, _, rest = line.partition(" ")
-        line = f'"{request.sender}" {rest} {request.id}'
+        _, _, rest = line.partition(" - - ")
+        line = f'"{request.sender}" - {audit.shown(request.caller)} {rest} {request.id}'
     return redacted(line)

@@ -5,7 +5,8 @@ How the server is, for those who watch it.
     /readyz      it can take and run jobs; if not, why
     /metrics     figures, in Prometheus' form
 
-None of them has anything of a client in it, and none asks who wants to know.
+None of them has anything of a client in it. The first two don't ask who wants to
+know.
 """
 
 from __future__ import annotations
@@ -64,7 +65,9 @@ class Monitoring:
         if metrics and self._metrics is not None:
             handlers[b"metrics"] = self.figures
         for name, handler in handlers.items():
-            parent.putChild(name, Deferral({b"GET": handler}))
+            # Those who look whether the server is well have no password.
+            isOpen = name != b"metrics"
+            parent.putChild(name, Deferral({b"GET": handler}, isOpen=isOpen))
 
     async def health(self, request: Request) -> Response:
         """Who gets this knows all that it says."""

@@ -29,6 +29,7 @@ from qgswps.policy import Policy
 from qgswps.projects import Projects
 from qgswps.web.access import JobAccess
 from qgswps.web.addresses import Addresses
+from qgswps.web.authentication import Authenticator
 from qgswps.web.exposure import Exposure, PolicyKeeper
 from qgswps.web.files import FilesEndpoint
 from qgswps.web.guard import Rules
@@ -147,8 +148,14 @@ class SiteTestCase(SynchronousTestCase):
             "Our <processes>",
             "All & more",
         )
-        rules = Rules(proxies, Origins(self.crossOrigin), self.hsts)
+        rules = Rules(
+            proxies, Origins(self.crossOrigin), self.hsts, self.authenticator()
+        )
         self.site = makeSite(self.reactor, root, self.maximumBody, rules)
+
+    def authenticator(self) -> Authenticator | None:
+        """Who finds out who asks, if anybody does."""
+        return None
 
     def exchange(self, path: str, method: str = "GET", **options: Any) -> Exchange:
         """Send a request."""
