@@ -13,7 +13,7 @@ from twisted.trial import unittest
 from tests import live
 
 #: Debian's Chromium, without all that would reach for the network.
-_CHROMIUM = [
+CHROMIUM = [
     "/usr/bin/chromium",
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"),
     *("--no-first-run", "--disable-background-networking"),
@@ -25,7 +25,7 @@ def seen(url: str) -> str:
     """The document at a URL, as the browser has it after loading it."""
     with tempfile.TemporaryDirectory() as profile:
         done = subprocess.run(
-            [*_CHROMIUM, f"--user-data-dir={profile}", "--dump-dom", url],
+            [*CHROMIUM, f"--user-data-dir={profile}", "--dump-dom", url],
             capture_output=True,
             text=True,
             timeout=live.PATIENCE,

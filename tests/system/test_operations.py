@@ -10,9 +10,11 @@ import os
 import re
 import shutil
 import signal
+import socket
 import ssl
 import subprocess
 import tempfile
+import warnings
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -234,7 +236,7 @@ class PageTests(SynchronousTestCase):
     def test_ini(self) -> None:
         """Each block of the ini file can be read, and none is warned about."""
         languages = re.findall(r"^```(ini \w+)$", PAGE.read_text(), re.MULTILINE)
-        self.assertEqual(len(languages), 4)
+        self.assertEqual(len(languages), 6)
         for language in languages:
             path = self.mktemp()
             Path(path).write_text(snippet(language))
@@ -305,38 +307,92 @@ class SocketTests(TestCase):
 class TLSTests(TestCase):
     """TLS without a web server."""
 
-    def test_https(self) -> None:
-        """The keys make an endpoint, and documents have its scheme."""
-        home = tempfile.mkdtemp(prefix="qgswps-test-")
-        self.addCleanup(shutil.rmtree, home)
-        cert, key = (os.path.join(home, name) for name in ("cert.pem", "key.pem"))
+    def setUp(self) -> None:
+        self.home = tempfile.mkdtemp(prefix="qgswps-test-")
+        self.addCleanup(shutil.rmtree, self.home)
+        self.cert, key = (os.path.join(self.home, f"{n}.pem") for n in ("cert", "key"))
         subprocess.run(
             [
                 *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes"),
                 *("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
-                *("-keyout", key, "-out", cert, "-days", "2"),
+                *("-keyout", key, "-out", self.cert, "-days", "2"),
             ],
             check=True,
             capture_output=True,
         )
-        config = os.path.join(home, "qgswps.conf")
-        Path(config).write_text(snippet("ini tls"))
-        context = ssl.create_default_context(cafile=cert)
+        self.context = ssl.create_default_context(cafile=self.cert)
+
+    def serve(self, text: str, *options: str, port: int = 0) -> LiveServer:
+        """A server with a configuration, which is asked by TLS."""
+        config = os.path.join(self.home, "qgswps.conf")
+        Path(config).write_text(text)
+        context = self.context
 
         class Secured(LiveServer):
             def request(self, method: str, path: str, *_: Any, **__: Any) -> Answer:
                 connection = http.client.HTTPSConnection(
-                    "localhost", self.port, timeout=PATIENCE, context=context
+                    "localhost", port or self.port, timeout=PATIENCE, context=context
                 )
                 with contextlib.closing(connection):
                     connection.request(method, f"/{path}")
                     response = connection.getresponse()
-                    return Answer(response.status, {}, response.read())
+                    headers = {n.lower(): v for n, v in response.getheaders()}
+                    return Answer(response.status, headers, response.read())
 
-        server = Secured("--config", config)
+        server = Secured("--config", config, *options)
         self.addCleanup(server.stop)
-        text = server.wps("GetCapabilities").text
-        self.assertIn(f'"https://localhost:{server.port}/ows/', text)
+        return server
+
+    def test_https(self) -> None:
+        """The keys make an endpoint, and documents have its scheme."""
+        server = self.serve(snippet("ini tls"))
+        answer = server.wps("GetCapabilities")
+        self.assertIn(f'"https://localhost:{server.port}/ows/', answer.text)
+        self.assertNotIn("strict-transport-security", answer.headers)
+
+    def versions(self, port: int) -> dict[str, bool]:
+        """Which versions of TLS the server speaks, to who would speak any."""
+        found = {}
+        for version in (
+            ssl.TLSVersion.TLSv1,
+            ssl.TLSVersion.TLSv1_1,
+            ssl.TLSVersion.TLSv1_2,
+            ssl.TLSVersion.TLSv1_3,
+        ):
+            context = ssl.create_default_context(cafile=self.cert)
+            # Else our own library would refuse the old ones before the server.
+            context.set_ciphers("ALL:@SECLEVEL=0")
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)
+                context.minimum_version = context.maximum_version = version
+            with socket.create_connection(("localhost", port), PATIENCE) as raw:
+                try:
+                    with context.wrap_socket(raw, server_hostname="localhost") as tls:
+                        found[tls.version() or ""] = True
+                except (ssl.SSLError, ConnectionError):
+                    found[version.name.replace("_", ".")] = False
+        return found
+
+    def test_endpoint(self) -> None:
+        """An endpoint by itself; what is old is not spoken, and HSTS is told."""
+        port = freePort()
+        text = replaced(
+            snippet("ini endpoint"),
+            ("ssl:8443:", f"ssl:{port}:interface=127.0.0.1:"),
+            ("key.pem", os.path.join(self.home, "key.pem")),
+            ("cert.pem", self.cert),
+        )
+        endpoint = re.search("listen = (.*)", text)
+        assert endpoint is not None
+        server = self.serve(text, "--listen", endpoint[1], port=port)
+        answer = server.wps("GetCapabilities")
+        self.assertEqual(
+            answer.headers["strict-transport-security"], "max-age=31536000"
+        )
+        self.assertEqual(
+            self.versions(port),
+            {"TLSv1": False, "TLSv1.1": False, "TLSv1.2": True, "TLSv1.3": True},
+        )
 
 
 class ProxyTests(TestCase):
@@ -388,6 +444,8 @@ class ProxyTests(TestCase):
             "X-Forwarded-Host": "evil.example",
             "Forwarded": "host=evil.example",
             "X-Qgis-Service-Url": "http://evil.example/",
+            "X-Forwarded-For": "203.0.113.9",
+            "X-Request-ID": "forged",
         }
         query = "service=WPS&version=1.0.0&request="
         answer = self.ask(f"wps/ows/?{query}GetCapabilities", None, spoofed)
@@ -439,6 +497,9 @@ class ProxyTests(TestCase):
         for path in ("wps/metrics", "wps/readyz"):
             self.assertEqual(self.ask(path).status, 404, path)
         self.assertEqual(server.get("metrics").status, 200)
+        # Nor is he somebody else in the log.
+        for text in ("203.0.113.9", "forged"):
+            self.assertNotIn(text, server.log())
 
     def test_nginx(self) -> None:
         """nginx"""
