@@ -443,7 +443,7 @@ class Server:
     crossOrigin: tuple[str, ...] = key(
         ORIGINS,
         ("*",),
-        "Let pages of other origins use the service (CORS): yes for all, or the"
+        "Let pages of other origins use the service (CORS): yes or * for all, or the"
         " origins, such as https://maps.example.org, with commas between. Only those"
         " that are named here may do so in the name of who is logged in.",
     )

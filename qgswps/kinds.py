@@ -197,7 +197,7 @@ def _parseOrigins(text: str, _: str) -> tuple[str, ...]:
     origins = _split(r"[,\s]", text)
     if not origins:
         raise ValueError
-    return tuple(map(_origin, origins))
+    return tuple(each if each == "*" else _origin(each) for each in origins)
 
 
 def _origin(text: str) -> str:
@@ -205,6 +205,8 @@ def _origin(text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise Unfit(f"{text!r} is no origin")
+    if not re.fullmatch(r"[a-z0-9._-]+|[0-9a-f:.]*:[0-9a-f:.]*", parts.hostname):
+        raise Unfit(f"{text!r} has no host as browsers write it")
     if parts.path not in ("", "/") or parts.query or parts.fragment or "@" in text:
         raise Unfit(f"{text!r} has more than scheme, host and port")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
@@ -437,7 +439,7 @@ NETWORKS = Kind[tuple[str, ...]](
     True,
 )
 ORIGINS = Kind[tuple[str, ...]](
-    "yes, no or origins such as https://maps.example.org, with commas between",
+    "yes, no, or * and origins such as https://maps.example.org, with commas between",
     _parseOrigins,
     _showOrigins,
     True,

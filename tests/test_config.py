@@ -20,7 +20,13 @@ from qgswps.config import (
     Settings,
     load,
 )
-from qgswps.kinds import ProjectDatabase, ProjectFolder, RedisStore, SQLiteStore
+from qgswps.kinds import (
+    ORIGINS,
+    ProjectDatabase,
+    ProjectFolder,
+    RedisStore,
+    SQLiteStore,
+)
 from qgswps.tap import report
 
 ROOT = Path(qgswps.__file__).parent.parent
@@ -533,6 +539,39 @@ class KindTests(ConfigTestCase):
             self.assertIs(self.value("server", "http_proxy", text), False)
         self.wrong("server", "http_proxy", "", "2", "oui")
 
+    def test_origins(self) -> None:
+        """All, none, or those that are named, as browsers write them."""
+        for text, expected in [
+            ("yes", ("*",)),
+            ("true", ("*",)),
+            ("*", ("*",)),
+            ("no", ()),
+            ("https://Maps.example.org/", ("https://maps.example.org",)),
+            (
+                "http://a:8080, https://b:443\n*",
+                ("http://a:8080", "https://b", "*"),
+            ),
+            ("http://[::1]:81", ("http://[::1]:81",)),
+        ]:
+            found = self.value("server", "cross_origin", text)
+            self.assertEqual(found, expected)
+            shown = ORIGINS.show(expected)
+            self.assertEqual(ORIGINS.parse(shown, ""), expected)
+        self.wrong(
+            *("server", "cross_origin", "", ",", "oui", "a.example", "null"),
+            *("https://a/b", "https://a?b", "ftp://a", "https://", "https://u@a"),
+            *("https://a:x", "https://*.a"),
+        )
+
+    def test_networks(self) -> None:
+        """Addresses and networks; names say nothing of who sends."""
+        self.assertEqual(
+            self.value("server", "trusted_proxies", "127.0.0.1, 10.1.2.3/8 ::1"),
+            ("127.0.0.1/32", "10.0.0.0/8", "::1/128"),
+        )
+        self.assertEqual(self.value("server", "trusted_proxies", ""), ())
+        self.wrong("server", "trusted_proxies", "localhost", "1.2.3", "10.0.0.0/33")
+
     def test_choice(self) -> None:
         """One of the words, in any case."""
         self.assertEqual(self.value("logging", "level", "DEBUG"), "debug")
@@ -979,3 +1018,13 @@ class OtherServersTests(ConfigTestCase):
         self.assertEqual(settings.server.endpoints, ("tcp:2",))
         self.assertEqual(len(self.warnings), 1)
         self.assertIn("[server] ssl: no meaning with listen", self.warnings[0])
+
+    def test_proxies(self) -> None:
+        """Proxies are trusted only where there is said to be one."""
+        text = "[server]\ntrusted_proxies = 10.0.0.1\n"
+        self.load(f"{text}http_proxy = yes\n")
+        self.assertEqual(self.warnings, [])
+        self.load(text)
+        self.assertEqual(len(self.warnings), 1)
+        expected = "[server] trusted_proxies: no meaning without http_proxy"
+        self.assertIn(expected, self.warnings[0])

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.parse import unquote_to_bytes
 
 import attrs
 from twisted.web.http import Request, combinedLogFormatter
@@ -132,7 +132,8 @@ class GuardedRequest(BoundedRequest):
             return site in ("cross-site", "same-site")
         # By http, browsers say no more than that.
         host = self.rules.proxies.forwarded(self).host or self.getHeader("Host")
-        return origin is not None and urlsplit(origin).netloc != host
+        # An origin is a scheme and a host, and nothing else.
+        return origin is not None and origin.partition("://")[2] != host
 
     def write(self, data: bytes) -> None:
         """See L{Request}."""

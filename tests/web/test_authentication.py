@@ -344,6 +344,7 @@ class ForgeryTests(AuthenticationTestCase):
                 {"Sec_Fetch_Site": "same-site", "Origin": "https://b.example.org"},
                 {"Origin": "https://evil.example"},
                 {"Origin": "null"},
+                {"Origin": "http://["},
             ):
                 found = self.answer(path, method, **headers)
                 self.assertEqual(found, 403, (path, headers))
