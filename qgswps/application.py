@@ -307,8 +307,10 @@ def sandboxSettings(settings: Settings) -> SandboxSettings:
         memory=limits.memory,
         cpuTime=limits.cpuTime,
         fileSize=limits.fileSize,
+        disk=limits.disk,
         openFiles=limits.openFiles,
         processes=limits.processes,
+        jobs=settings.server.workers,
         nice=limits.nice,
     )
 

@@ -786,7 +786,8 @@ class SandboxKeys:
     memory: int = key(
         integer(0),
         8192,
-        "The memory that one process of a job may have, in MiB; 0 for no limit.",
+        "The memory that a job may have, in MiB: one process gets no more, and a job"
+        " whose processes have more together is ended. 0 for no limit.",
     )
     cpuTime: int = key(
         integer(0),
@@ -798,6 +799,13 @@ class SandboxKeys:
         10240,
         "The largest file that a job may write, in MiB; 0 for no limit.",
     )
+    disk: int = key(
+        integer(0),
+        20480,
+        "The room that all files of a job may take, in MiB. A job that takes more,"
+        " which is looked at each second, is ended, and what it has written is"
+        " removed. 0 for no limit.",
+    )
     openFiles: int = key(
         integer(0),
         1024,
@@ -805,9 +813,9 @@ class SandboxKeys:
     )
     processes: int = key(
         integer(0),
-        0,
-        "How many processes and threads the server's user may have in all before a"
-        " job can't start another; 0 for no limit. Not for root.",
+        128,
+        "How many processes a job may have at a time; one that has more is ended. 0"
+        " for no limit.",
     )
     nice: int = key(
         integer(0, 19),

@@ -641,11 +641,13 @@ class SandboxSettings:
     @ivar readable: absolute paths of folders that all of them may read.
     @ivar writable: absolute paths of folders that all of them may write to.
     @ivar ports: the TCP ports that they may connect to; None for all.
-    @ivar memory: of a process, in MiB.
+    @ivar memory: of all processes of a job, and of each, in MiB.
     @ivar cpuTime: of a process, in seconds.
     @ivar fileSize: of a single file, in MiB.
+    @ivar disk: of all files of a job, in MiB.
     @ivar openFiles: descriptors of a process.
-    @ivar processes: processes and threads of the server's user.
+    @ivar processes: of a job.
+    @ivar jobs: how many run side by side.
     @ivar nice: how much others go first, 0 to 19.
     """
 
@@ -656,8 +658,10 @@ class SandboxSettings:
     memory: int = 0
     cpuTime: int = 0
     fileSize: int = 0
+    disk: int = 0
     openFiles: int = 0
     processes: int = 0
+    jobs: int = 1
     nice: int = 0
 
 

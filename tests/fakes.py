@@ -340,9 +340,11 @@ class ForkServerPeer(amp.AMP):
             Ready, pid=100, protocol=protocol, qgisVersion="3.22", catalogue=catalogue
         )
 
-    def exited(self, pid: int, status: int = 0, peak: int = 1000) -> None:
+    def exited(
+        self, pid: int, status: int = 0, peak: int = 1000, excess: str = ""
+    ) -> None:
         """Say Exited."""
-        self.callRemote(Exited, pid=pid, status=status, peak=peak)
+        self.callRemote(Exited, pid=pid, status=status, peak=peak, excess=excess)
 
 
 class WorkerPeer(amp.AMP):

@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import quote, urlencode
 
@@ -30,6 +31,9 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
 ALGORITHMS = os.path.join(HERE, "data")
 PROJECTS = os.path.join(ROOT, "conf", "demo")
+
+#: User and group without rights.
+NOBODY = 65534
 
 #: Seconds that anything in the tests may take before it counts as stuck.
 PATIENCE = 60
@@ -273,6 +277,23 @@ class LiveServer:
     def descriptors(self, pid: int | None = None) -> int:
         """How many descriptors the server, or another process, has open."""
         return len(os.listdir(f"/proc/{pid or self.process.pid}/fd"))
+
+
+class AsNobody(LiveServer):
+    """
+    A server that root starts for nobody; it needs a C{workdir} in a folder that
+    all can look into.
+    """
+
+    twistd: ClassVar = ("--uid", str(NOBODY))
+
+
+def notNobody() -> str:
+    """Why there can't be such a server; empty if there can."""
+    if os.geteuid() != 0:
+        return "only root can become another user"
+    closed = [each for each in Path(ROOT).parents if not each.stat().st_mode & 1]
+    return f"nobody can't read this checkout, below {closed[0]}" if closed else ""
 
 
 def commandLine(pid: int) -> str:

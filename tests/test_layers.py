@@ -30,6 +30,8 @@ _SEAMS = _VALUES | {
     "threads",
     "workdir",
     "landlock",
+    "processes",
+    "removal",
 }
 _PARTS = _SEAMS | {
     "ows",
@@ -56,6 +58,8 @@ LAYERS: dict[str, frozenset[str]] = {
     "landlock": frozenset(),
     "layerref": frozenset(),
     "model": frozenset({"errors"}),
+    "processes": frozenset(),
+    "removal": frozenset(),
     "codec": frozenset({"errors", "model"}),
     "interfaces": _VALUES,
     "journal": frozenset({"errors"}),
@@ -82,7 +86,7 @@ LAYERS: dict[str, frozenset[str]] = {
     "listing": _PARTS | {"web", "application"},
     "tap": _PARTS | {"web", "application", "listing"},
     "plugin": _PARTS | {"web", "application", "listing", "tap"},
-    "worker": _VALUES | {"landlock", "pool.commands"},
+    "worker": _VALUES | {"landlock", "processes", "removal", "pool.commands"},
 }
 
 #: Layers that are functions on values.

@@ -8,7 +8,6 @@ All functions that touch the disk are meant for the reactor's thread pool.
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -18,6 +17,7 @@ import attrs
 from qgswps import codec
 from qgswps.jobfiles import LOG, OUTPUTS, RESULT, TASK, TEMPORARY
 from qgswps.model import Result, Task
+from qgswps.removal import removeTree
 
 #: How Python's fault handler begins what it has to say of a crash.
 _CRASH = "Fatal Python error:"
@@ -98,7 +98,7 @@ class Spool:
             # A project's URI may have a password.
             codec.write(os.path.join(directory, TASK), task, 0o600)
         except BaseException:
-            shutil.rmtree(directory, ignore_errors=True)
+            removeTree(directory)
             raise
         return directory
 
@@ -167,13 +167,11 @@ class Spool:
 
     def tidy(self, jobId: str) -> None:
         """Remove what a run needed but nobody else does."""
-        shutil.rmtree(
-            os.path.join(self.directory(jobId), TEMPORARY), ignore_errors=True
-        )
+        removeTree(os.path.join(self.directory(jobId), TEMPORARY))
 
     def remove(self, jobId: str) -> None:
         """Remove all of a job."""
-        shutil.rmtree(self.directory(jobId), ignore_errors=True)
+        removeTree(self.directory(jobId))
 
     def jobIds(self) -> list[str]:
         """The jobs that have a directory."""

@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 # ruff: noqa: RUF012
 
 #: Grows when server and fork server of different releases can't talk.
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 
 #: No text in a message is longer, in characters.
 TEXT_LIMIT = 4000
@@ -73,13 +73,15 @@ class Exited(_Command):
     """
     Fork server to server: a worker is gone.
 
-    C{status} is as of wait(2), C{peak} its largest resident size in KiB.
+    C{status} is as of wait(2), C{peak} its largest resident size in KiB, and
+    C{excess} what it had too much of; empty if it was not ended for that.
     """
 
     arguments = [
         (b"pid", amp.Integer()),
         (b"status", amp.Integer()),
         (b"peak", amp.Integer()),
+        (b"excess", amp.Unicode()),
     ]
     requiresAnswer = False
 

@@ -13,6 +13,7 @@ from qgswps import codec
 from qgswps.interfaces import IExecution, IExecutionObserver
 from qgswps.model import Result
 from qgswps.pool.commands import Execute
+from qgswps.pool.disk import DiskWatch
 from qgswps.pool.exits import Cancelled, Exit
 from qgswps.pool.forkserver import ForkServer
 from qgswps.pool.worker import Worker
@@ -28,8 +29,15 @@ class Execution:
     """
 
     def __init__(
-        self, reactor: Any, directory: str, observer: IExecutionObserver
+        self,
+        reactor: Any,
+        directory: str,
+        observer: IExecutionObserver,
+        disk: int = 0,
     ) -> None:
+        """
+        @param disk: the room that the job's files may take, in MiB; 0 for any.
+        """
         self.result: Deferred[Result] = Deferred()
         self.exited: Deferred[Exit] = Deferred()
         self.waiting = True
@@ -37,6 +45,7 @@ class Execution:
         self._directory = directory
         self._observer = observer
         self._worker: Worker | None = None
+        self._disk = DiskWatch(reactor, directory, disk, self._end)
 
     def begin(self, forkServer: ForkServer) -> None:
         """Take a worker of this fork server."""
@@ -44,15 +53,33 @@ class Execution:
         worker = self._worker = forkServer.fork(
             Execute, self._observer.progress, directory=self._directory
         )
-        worker.forked.addCallbacks(self._observer.started, lambda _: None)
+        worker.forked.addCallbacks(self._forked, lambda _: None)
         worker.answer.addCallback(self._read)
         worker.answer.addCallbacks(self.result.callback, self.result.errback)
         # The news of the end may overtake the answer, which comes on another
         # socket.
         worker.answer.addCallback(lambda _: worker.exited)
+        worker.answer.addCallback(self._exited)
         worker.answer.addCallback(self.exited.callback)
 
+    def _forked(self, pid: int) -> None:
+        self._disk.start(pid)
+        self._observer.started(pid)
+
+    def _exited(self, exit: Exit) -> Exit | Deferred[Exit]:
+        self._disk.stop()
+        if not self._disk.exceeded:
+            return exit
+        # Others may need the room.
+        return self._disk.cleared().addBoth(lambda _: exit)
+
+    def _end(self, reason: str) -> None:
+        """The job takes too much."""
+        if self._worker is not None:
+            self._worker.kill(reason)
+
     def _read(self, answer: dict[str, str]) -> Deferred[Result]:
+        self._disk.stop()
         path = os.path.join(self._directory, os.path.basename(answer["result"]))
         return inThread(self._reactor, codec.read, path, Result)
 

@@ -7,6 +7,9 @@ import signal
 
 import attrs
 
+#: The settings whose limits the kernel ends processes for.
+_LIMITS = {"SIGXCPU": "sandbox.cpu_time", "SIGXFSZ": "sandbox.file_size"}
+
 
 @attrs.frozen
 class Exit:
@@ -35,7 +38,9 @@ class Exit:
         if self.status is None:
             return "the process is gone"
         if self.signal is not None:
-            meaning = signal.strsignal(os.WTERMSIG(self.status))
+            meaning = signal.strsignal(os.WTERMSIG(self.status)) or ""
+            if self.signal in _LIMITS:
+                meaning += f", which {_LIMITS[self.signal]} sets"
             return f"the process was ended by signal {self.signal} ({meaning})"
         return f"the process ended with exit status {os.WEXITSTATUS(self.status)}"
 

@@ -108,9 +108,9 @@ class ForkServerConnection(QuietAMP):
         return {}
 
     @Exited.responder
-    def exited(self, pid: int, status: int, peak: int) -> dict[str, Any]:
+    def exited(self, pid: int, status: int, peak: int, excess: str) -> dict[str, Any]:
         """A worker is gone."""
-        self.forkServer.workerExited(pid, Exit(status, peak))
+        self.forkServer.workerExited(pid, Exit(status, peak), excess)
         return {}
 
     @LogMessage.responder
@@ -283,12 +283,12 @@ class ForkServer:
         forked.addErrback(lambda f: log.failure("a fork went wrong", f))
         return worker
 
-    def workerExited(self, pid: int, exit: Exit) -> None:
-        """The process says that a worker is gone."""
+    def workerExited(self, pid: int, exit: Exit, excess: str = "") -> None:
+        """The process says that a worker is gone, or why it has ended it."""
         worker = self._workers.pop(pid, None)
         if worker is not None:
             self.proven = self.proven or exit.status == 0
-            worker.hasExited(exit)
+            worker.hasExited(exit, excess)
         self._stopIfDrained()
 
     def connectionLost(self) -> None:

@@ -360,7 +360,9 @@ class ProcessPool(Service):
 
     def execute(self, directory: str, observer: IExecutionObserver) -> IExecution:
         """See L{IExecutor}."""
-        execution = Execution(self._reactor, directory, observer)
+        execution = Execution(
+            self._reactor, directory, observer, self._settings.sandbox.disk
+        )
         server = self._usable
         if not self.running:
             execution.abandon("the server is stopping")

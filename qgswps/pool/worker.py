@@ -144,7 +144,7 @@ class Worker:
         if self.exit is not None:
             return
         self.exit = exit
-        self._reason = reason or f"{exit}"
+        self._reason = reason or self._reason or f"{exit}"
         if self._killer is not None and self._killer.active():
             self._killer.cancel()
         if self.pid is None:
@@ -183,8 +183,13 @@ class Worker:
         self._signal(os.kill, signal.SIGTERM)
         self._killer = self._reactor.callLater(self._grace, self.kill)
 
-    def kill(self) -> None:
-        """SIGKILL for the process group."""
+    def kill(self, reason: str = "") -> None:
+        """
+        SIGKILL for the process group.
+
+        @param reason: what those are told who wait for its answers.
+        """
+        self._reason = self._reason or reason
         self._signal(os.killpg, signal.SIGKILL)
 
     def _signal(self, send: Callable[[int, int], None], number: int) -> None:

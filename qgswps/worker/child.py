@@ -14,7 +14,6 @@ import contextlib
 import errno
 import os
 import resource
-import shutil
 import signal
 import socket
 import sys
@@ -27,7 +26,7 @@ import attrs
 from qgis.core import QgsSettings
 from qgis.PyQt.QtCore import QSettings
 
-from qgswps import codec
+from qgswps import codec, removal
 from qgswps.errors import Fault, OWSError
 from qgswps.jobfiles import LOG, RESULT, TEMPORARY
 from qgswps.model import Result
@@ -94,6 +93,7 @@ class WorkerProtocol(QuietAMP):
         except SystemExit as error:
             text = f"The process called sys.exit({error.code!r})."
             result = Result(faults=(Fault("NoApplicableCode", text),))
+        self._sandbox.loosen()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         result = attrs.evolve(result, peakMemory=peak)
         codec.write(os.path.join(directory, RESULT), result)
@@ -229,16 +229,6 @@ def useTemporaryFolder(folder: str) -> None:
     os.chdir(folder)
 
 
-def empty(folder: str) -> None:
-    """Remove what is in a folder; mostly that is nothing."""
-    with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                shutil.rmtree(entry.path, ignore_errors=True)
-            else:
-                os.unlink(entry.path)
-
-
 def useOwnSettings(directory: str) -> None:
     """
     Give QGIS a copy of its settings: what a job changes goes with it.
@@ -274,7 +264,7 @@ def main(
     while not protocol.done and transport.receive():
         pass
     if protocol.temporary is not None:
-        empty(protocol.temporary)
+        removal.empty(protocol.temporary)
     # No clean-up of QGIS: it takes time, and the kernel does it all.
     with contextlib.suppress(Exception):
         sys.stdout.flush()

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import faulthandler
 import gc
+import math
 import os
 import select
 import signal
 import socket
 import sys
+import time
 import traceback
 import warnings
 from collections.abc import Callable
@@ -34,6 +36,7 @@ from qgswps.pool.commands import (
 from qgswps.worker import isolation, qgisapp
 from qgswps.worker.loop import BlockingTransport
 from qgswps.worker.sandbox import Sandbox
+from qgswps.worker.supervision import Supervisor
 
 
 class ForkServerProtocol(QuietAMP):
@@ -45,16 +48,22 @@ class ForkServerProtocol(QuietAMP):
     """
 
     def __init__(
-        self, work: Callable[[socket.socket, set[int | signal.Signals]], None]
+        self,
+        work: Callable[[socket.socket, set[int | signal.Signals]], None],
+        supervisor: Supervisor,
     ) -> None:
         """
         @param work: what a forked child does with its socket and the signals
             to block.
+        @param supervisor: looks at the workers.
         """
         super().__init__()
         self.workers: set[int] = set()
         self.events: tuple[int, ...] = ()
         self._work = work
+        self._supervisor = supervisor
+        # Of workers that were ended for it.
+        self._excesses: dict[int, str] = {}
 
     @Fork.responder
     def fork(self, socket: int) -> dict[str, int]:
@@ -111,6 +120,12 @@ class ForkServerProtocol(QuietAMP):
 
     def reap(self) -> None:
         """Report the workers that have ended, and end what they left behind."""
+        self._report()
+        # What left its worker's process group comes to us when the worker ends,
+        # since we adopt orphans; and what has left its worker while that lives.
+        isolation.endTrees(isolation.orphans(self.workers))
+
+    def _report(self) -> None:
         while True:
             try:
                 pid, status, usage = os.wait4(-1, os.WNOHANG)
@@ -120,17 +135,32 @@ class ForkServerProtocol(QuietAMP):
                 break
             if pid in self.workers:
                 self.workers.discard(pid)
-                isolation.killGroup(pid)
-                self.callRemote(Exited, pid=pid, status=status, peak=usage.ru_maxrss)
-        # A program that left its worker's process group comes to us when the
-        # worker ends, since we adopt orphans.
-        for pid in isolation.orphans(self.workers):
-            os.kill(pid, signal.SIGKILL)
+                self.callRemote(
+                    Exited,
+                    pid=pid,
+                    status=status,
+                    peak=usage.ru_maxrss,
+                    excess=self._excesses.pop(pid, ""),
+                )
+
+    @property
+    def patience(self) -> float | None:
+        """Seconds until the workers are to be looked at; None without any."""
+        if not self.workers:
+            return None
+        return max(0.0, self._supervisor.due - time.monotonic())
+
+    def look(self) -> None:
+        """End the workers that have too much, if it is time to look."""
+        if self.patience != 0:
+            return
+        self.reap()
+        self._excesses.update(self._supervisor.look(self.workers))
+        isolation.endTrees(self._excesses)
 
     def killAll(self) -> None:
-        """End all workers."""
-        for pid in self.workers:
-            isolation.killGroup(pid)
+        """End all workers, and all that they have started."""
+        isolation.endTrees(isolation.orphans(set()))
 
     def log(self, level: str, text: str) -> None:
         """Send a line to the server's log."""
@@ -153,7 +183,7 @@ def serve(connection: socket.socket, settings: WorkerSettings) -> None:
     def work(connection: socket.socket, mask: set[int | signal.Signals]) -> None:
         child.main(connection, mask, sandbox)
 
-    protocol = ForkServerProtocol(work)
+    protocol = ForkServerProtocol(work, Supervisor(settings.sandbox))
     transport = BlockingTransport(connection, protocol)
     qgisapp.start(settings, protocol.log)
     # They need QGIS's own plugins, which only a started QGIS can import.
@@ -198,11 +228,15 @@ def serve(connection: socket.socket, settings: WorkerSettings) -> None:
     poll.register(connection, select.POLLIN)
     poll.register(wakeUp, select.POLLIN)
     while transport.connected:
-        for descriptor, _ in poll.poll():
+        patience = protocol.patience
+        for descriptor, _ in poll.poll(
+            None if patience is None else math.ceil(patience * 1000)
+        ):
             if descriptor == wakeUp.fileno():
                 wakeUp.recv(4096)
                 protocol.reap()
             elif not transport.receive():
                 break
+        protocol.look()
     protocol.killAll()
     os._exit(0)

@@ -11,6 +11,8 @@ import struct
 import sys
 from collections.abc import Iterable
 
+from qgswps import processes
+
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -19,6 +21,9 @@ _CAPABILITIES_VERSION = 0x20080522
 #: Root's rights to files (capabilities(7)): C{CAP_DAC_OVERRIDE} and
 #: C{CAP_DAC_READ_SEARCH}.
 _FILE_CAPABILITIES = 1 << 1 | 1 << 2
+
+#: How often in a row new descendants are looked for.
+_PASSES = 1000
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -106,6 +111,8 @@ def becomeWorker(parent: int, events: Iterable[int]) -> None:
     dieFirst()
     ownEventDescriptors(events)
     freshRandomness()
+    # So all that it starts stays below it, whatever else that leaves.
+    adoptOrphans()
 
 
 def orphans(known: set[int]) -> set[int]:
@@ -114,14 +121,33 @@ def orphans(known: set[int]) -> set[int]:
 
     @param known: those that it made.
     """
-    children: set[int] = set()
-    for task in os.listdir("/proc/self/task"):
-        with (
-            contextlib.suppress(FileNotFoundError),
-            open(f"/proc/self/task/{task}/children") as file,
-        ):
-            children.update(int(pid) for pid in file.read().split())
-    return children - known
+    return processes.children(os.getpid()) - known
+
+
+def endTrees(roots: Iterable[int]) -> None:
+    """
+    End children of this process, with all that is below them.
+
+    They are stopped before any is killed: else those still to be found could
+    take the places of the others, again and again.
+
+    @param roots: process ids.
+    """
+    stopped: set[int] = set()
+    for _ in range(_PASSES):
+        found = {pid for root in roots for pid in processes.tree(root)} - stopped
+        if not found:
+            break
+        for pid in found:
+            _signal(pid, signal.SIGSTOP)
+        stopped |= found
+    for pid in stopped:
+        _signal(pid, signal.SIGKILL)
+
+
+def _signal(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)
 
 
 def killGroup(pid: int, number: int = signal.SIGKILL) -> None:

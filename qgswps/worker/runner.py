@@ -31,6 +31,7 @@ from qgswps.worker import (
     parameters,
     project,
     resultproject,
+    sandbox,
 )
 from qgswps.worker.feedback import Feedback
 from qgswps.worker.job import Job
@@ -50,10 +51,11 @@ def run(directory: str, feedback: Feedback) -> Result:
     except QgsProcessingException as error:
         # What the algorithm says to its user.
         sys.stderr.write(f"{error}\n")
-        faults = failure(_said(str(error), feedback)).faults
+        faults = failure(sandbox.explained(_said(str(error), feedback))).faults
     except Exception as error:
         traceback.print_exc(file=sys.stderr)
-        faults = failure(f"{type(error).__name__}: {error}").faults
+        told = sandbox.explained(f"{type(error).__name__}: {error}")
+        faults = failure(told).faults
     # Where a job's files lie is nobody's business.
     return Result(
         faults=tuple(

@@ -9,7 +9,9 @@ writes to one folder, which is its own.  What it starts is in there with it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import re
 import resource
 import stat
 import sys
@@ -19,8 +21,8 @@ import attrs
 
 import qgswps
 from qgswps import landlock
-from qgswps.model import SandboxSettings, WorkerSettings
-from qgswps.worker import isolation
+from qgswps.model import WorkerSettings
+from qgswps.worker import isolation, supervision
 
 #: Where programs and their data are.
 _PROGRAMS = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/opt", "/nix")
@@ -65,6 +67,13 @@ _POSTGRESQL = {"PGSERVICEFILE": ".pg_service.conf", "PGPASSFILE": ".pgpass"}
 
 _MEBIBYTE = 2**20
 
+#: How many files more a worker may open when its job is over.
+_SPARE_FILES = 32
+
+#: How many processes and threads all jobs together may add to those of the
+#: server's user, as a multiple of the processes that they may have.
+_TASKS = 4
+
 
 @attrs.frozen
 class _Place:
@@ -95,6 +104,13 @@ class Sandbox:
         # Before there is another home.
         _keepPostgreSQL()
         self._places: tuple[_Place, ...] = ()
+        # Those that are too many for a job are counted now and then only; until
+        # then the kernel keeps a job from starting as many as it can. For root
+        # it does not.
+        self._tasks = 0
+        if self._settings.processes:
+            most = self._settings.processes * self._settings.jobs
+            self._tasks = supervision.tasks() + _TASKS * most
         if self._version:
             self._places = tuple(_places(settings))
 
@@ -115,7 +131,29 @@ class Sandbox:
         if self._version:
             self._restrict((home, *writable), readable)
             isolation.keepFileCapabilities()
-        _limit(self._settings)
+        self._limit()
+
+    def _limit(self) -> None:
+        settings = self._settings
+        for kind, amount, spare in (
+            (resource.RLIMIT_DATA, settings.memory * _MEBIBYTE, 0),
+            # At the first a signal tells what has come to pass.
+            (resource.RLIMIT_CPU, settings.cpuTime, 5),
+            (resource.RLIMIT_FSIZE, settings.fileSize * _MEBIBYTE, 0),
+            (resource.RLIMIT_NOFILE, settings.openFiles, _SPARE_FILES),
+            (resource.RLIMIT_NPROC, self._tasks, 0),
+        ):
+            if amount:
+                _lower(kind, amount, spare)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        if settings.nice:
+            with contextlib.suppress(OSError):
+                os.nice(settings.nice)
+
+    def loosen(self) -> None:
+        """The job is over: let its result be written, whatever is still open."""
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
     def _restrict(self, writable: Iterable[str], readable: Iterable[str]) -> None:
         ports = self._settings.ports
@@ -189,25 +227,41 @@ def _python(settings: WorkerSettings) -> Iterator[str]:
             yield real
 
 
-def _limit(settings: SandboxSettings) -> None:
-    for kind, amount in (
-        (resource.RLIMIT_DATA, settings.memory * _MEBIBYTE),
-        (resource.RLIMIT_CPU, settings.cpuTime),
-        (resource.RLIMIT_FSIZE, settings.fileSize * _MEBIBYTE),
-        (resource.RLIMIT_NOFILE, settings.openFiles),
-        (resource.RLIMIT_NPROC, settings.processes),
-    ):
-        if amount:
-            _lower(kind, amount)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if settings.nice:
-        with contextlib.suppress(OSError):
-            os.nice(settings.nice)
-
-
-def _lower(kind: int, amount: int) -> None:
+def _lower(kind: int, amount: int, spare: int) -> None:
     """Lower a limit, or leave it where it is lower already."""
+    most = amount + spare
     _, hard = resource.getrlimit(kind)
     if hard != resource.RLIM_INFINITY:
-        amount = min(amount, hard)
-    resource.setrlimit(kind, (amount, amount))
+        most = min(most, hard)
+    resource.setrlimit(kind, (min(amount, most), most))
+
+
+#: How texts of errors begin to tell of a limit.
+_ERROR = re.compile(r"\b(MemoryError|bad_alloc)\b|\[Errno (\d+)\]")
+
+#: What runs into which limit, by the number of its error.
+_EXCESSES = {
+    errno.ENOMEM: (resource.RLIMIT_DATA, "memory", _MEBIBYTE, "MiB of memory"),
+    errno.EFBIG: (resource.RLIMIT_FSIZE, "file_size", _MEBIBYTE, "MiB for a file"),
+    errno.EMFILE: (resource.RLIMIT_NOFILE, "open_files", 1, "open files"),
+}
+
+
+def explained(text: str) -> str:
+    """
+    What went wrong, with the limit that has kept a job from going on, if it was
+    one.
+
+    @param text: of an error of Python's, or with one in it.
+    """
+    found = _ERROR.search(text)
+    if found is None:
+        return text
+    number = errno.ENOMEM if found[1] else int(found[2])
+    if number not in _EXCESSES:
+        return text
+    kind, name, unit, what = _EXCESSES[number]
+    most, _ = resource.getrlimit(kind)
+    if most == resource.RLIM_INFINITY:
+        return text
+    return f"{text} (sandbox.{name} allows {most // unit} {what})"

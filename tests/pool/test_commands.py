@@ -27,7 +27,7 @@ EXAMPLES: dict[str, tuple[dict[str, Any], dict[str, Any] | None]] = {
         None,
     ),
     "Fork": ({"socket": 5}, {"pid": 2**22}),
-    "Exited": ({"pid": 7, "status": 139, "peak": 2**40}, None),
+    "Exited": ({"pid": 7, "status": 9, "peak": 2**40, "excess": "ü"}, None),
     "Execute": ({"directory": "/tmp/ä b"}, {"result": "result.json"}),
     "SummarizeProject": (
         {"map": "/ä.qgs", "output": "/o", "known": "1"},

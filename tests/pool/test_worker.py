@@ -209,6 +209,15 @@ class WorkerTests(SynchronousTestCase):
         self.link.close()
         self.assertIn("SIGKILL", str(self.lost()))
 
+    def test_killedFor(self) -> None:
+        """Who waits is told what it was killed for."""
+        self.worker.hasForked(77)
+        self.worker.kill("it was too large")
+        self.assertEqual(self.signals.sent, [KILL])
+        self.link.close()
+        self.worker.hasExited(Exit(9))
+        self.assertEqual(str(self.lost()), "it was too large")
+
     def test_cancel(self) -> None:
         """It is asked to end, and killed with its children after the grace."""
         self.worker.hasForked(77)

@@ -23,11 +23,19 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 
 from qgswps.config import SECTIONS, load
 from qgswps.metrics import Figures, Metrics
-from tests.live import PATIENCE, ROOT, Answer, LiveServer, descendants, freePort
+from tests.live import (
+    NOBODY,
+    PATIENCE,
+    ROOT,
+    Answer,
+    AsNobody,
+    LiveServer,
+    descendants,
+    freePort,
+    notNobody,
+)
 from tests.test_metrics import samples
 from tests.test_notify import ServiceManager
-
-NOBODY = 65534
 
 WPS = "http://www.opengis.net/wps/1.0.0"
 OWS = "http://www.opengis.net/ows/1.1"
@@ -179,22 +187,14 @@ class MonitoredTests(TestCase):
         self.assertEqual(ended["process"], "script:ledger")
 
 
-class AsNobody(LiveServer):
-    """A server that root starts for nobody."""
-
-    twistd: ClassVar = ("--uid", str(NOBODY))
-
-
 class PrivilegesTests(TestCase):
     """Root starts a server that is not root's."""
 
     def test_dropped(self) -> None:
         """It works as another user, whose work directory it makes, and again."""
-        if os.geteuid() != 0:
-            raise SkipTest("only root can become another user")
-        closed = [each for each in Path(ROOT).parents if not each.stat().st_mode & 1]
-        if closed:
-            raise SkipTest(f"nobody can't read this checkout, below {closed[0]}")
+        reason = notNobody()
+        if reason:
+            raise SkipTest(reason)
         home = tempfile.mkdtemp(prefix="qgswps-test-")
         self.addCleanup(shutil.rmtree, home)
         os.chmod(home, 0o755)

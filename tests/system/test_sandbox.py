@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
+import shutil
 import socket
 import tempfile
 import unittest
+from typing import ClassVar
 
 from qgswps import landlock
 from tests import live
+from tests.system.test_workers import failure
 
 _DENIED = "PermissionError"
 
@@ -217,6 +221,153 @@ class EscapeTests(unittest.TestCase):
             rawdataoutput="OUTPUT@mimeType=application/geo+json",
         )
         self.assertEqual(answer.status, 200, answer.text)
+
+
+#: Low, so that little is enough to go beyond.
+LIMITS = {
+    "QGSWPS_SANDBOX_MEMORY": "1000",
+    "QGSWPS_SANDBOX_FILE_SIZE": "64",
+    "QGSWPS_SANDBOX_DISK": "200",
+    "QGSWPS_SANDBOX_PROCESSES": "40",
+    "QGSWPS_SANDBOX_CPU_TIME": "3",
+    "QGSWPS_SANDBOX_OPEN_FILES": "500",
+}
+
+
+class ExcessTests(unittest.TestCase):
+    """What takes too much fails, and the text says of what, by which setting."""
+
+    def setUp(self) -> None:
+        self.server = live.sharedServer(**LIMITS)
+
+    def assertFails(self, kind: str, *said: str) -> str:
+        """A job fails, others go on; its directory."""
+        answer = self.server.execute("script:mishap", {"KIND": kind}, timeout="30")
+        found = re.search(r"uuid=([0-9a-f-]{36})", answer.text)
+        assert found is not None, answer.text
+        message = failure(answer.body)
+        for text in said:
+            self.assertIn(text, message)
+        self.assertNotIn("/", message.partition("The last lines of its log")[0])
+        self.assertEqual(self.server.wps("GetCapabilities").status, 200)
+        again = self.server.execute("script:mishap", {"KIND": "nothing"})
+        self.assertIn("ProcessSucceeded", again.text)
+        return os.path.join(self.server.workdir, "jobs", found[1])
+
+    def assertAlone(self) -> None:
+        """No process is left but the server's own two."""
+        self.server.waitUntil(
+            lambda: len(self.server.children()) == 1, "a process is left"
+        )
+
+    def test_memory(self) -> None:
+        """In one piece."""
+        self.assertFails("memory", "MemoryError", "sandbox.memory allows 1000 MiB")
+
+    def test_sharedMemory(self) -> None:
+        """Such as the kernel does not count for any process."""
+        self.assertFails("shared", "more than the 1000 MiB that sandbox.memory allows")
+
+    def test_file(self) -> None:
+        """One that is too large."""
+        directory = self.assertFails(
+            "file", "File too large", "sandbox.file_size allows 64 MiB for a file"
+        )
+        size = os.path.getsize(os.path.join(directory, "outputs", "large"))
+        self.assertLessEqual(size, 64 << 20)
+
+    def test_files(self) -> None:
+        """Many small ones, which go with the job's end."""
+        directory = self.assertFails(
+            "files", "200 MiB of the disk that sandbox.disk allows", "about to files"
+        )
+        self.server.waitUntil(
+            lambda: not os.path.exists(os.path.join(directory, "outputs")),
+            "its files stay",
+        )
+        self.assertLessEqual(set(os.listdir(directory)), {"task.json", "log"})
+
+    def test_unlinkedFiles(self) -> None:
+        """Those that no folder has."""
+        self.assertFails("unlinked", "200 MiB of the disk that sandbox.disk allows")
+
+    def test_deepFolders(self) -> None:
+        """Those that nobody can look into."""
+        directory = self.assertFails("deep", "that sandbox.disk allows")
+        self.server.waitUntil(
+            lambda: not os.path.exists(os.path.join(directory, "outputs")),
+            "its folders stay",
+        )
+
+    def test_openFiles(self) -> None:
+        """Many at once: the result can be written all the same."""
+        self.assertFails(
+            "descriptors", "Too many open files", "sandbox.open_files allows 500"
+        )
+
+    def test_time(self) -> None:
+        """Of the processor."""
+        self.assertFails("time", "SIGXCPU", "sandbox.cpu_time")
+
+    def test_processes(self) -> None:
+        """More than a job may have, whoever the server runs as."""
+        self.assertFails("fork", "the 40 processes that sandbox.processes allows")
+        self.assertAlone()
+
+    def test_daemon(self) -> None:
+        """One without parent, session or group ends with its job."""
+        answer = self.server.execute("script:mishap", {"KIND": "hidden"})
+        self.assertIn("ProcessSucceeded", answer.text)
+        self.assertAlone()
+
+    def test_rabbit(self) -> None:
+        """So does one that is another one all the time."""
+        answer = self.server.execute("script:mishap", {"KIND": "rabbit"})
+        self.assertIn("ProcessSucceeded", answer.text)
+        self.server.waitUntil(
+            lambda: len(self.server.children()) == 1, "it runs on", patience=15
+        )
+
+
+class UnprivilegedTests(ExcessTests):
+    """The same where the server's user has no rights."""
+
+    shared: ClassVar[list[live.LiveServer]] = []
+
+    def setUp(self) -> None:
+        reason = live.notNobody()
+        if reason:
+            raise unittest.SkipTest(reason)
+        if not self.shared:
+            home = tempfile.mkdtemp(prefix="qgswps-test-")
+            os.chmod(home, 0o755)
+            workdir = os.path.join(home, "work")
+            self.shared.append(live.AsNobody(workdir=workdir, **LIMITS))
+            atexit.register(shutil.rmtree, home)
+        [self.server] = self.shared
+
+    def test_bomb(self) -> None:
+        """One that doubles all the time."""
+        self.assertFails("bomb", "the 40 processes that sandbox.processes allows")
+        self.assertAlone()
+
+    def test_stop(self) -> None:
+        """A server that stops leaves nothing, whatever its jobs do."""
+        home = tempfile.mkdtemp(prefix="qgswps-test-")
+        self.addCleanup(shutil.rmtree, home)
+        os.chmod(home, 0o755)
+        server = live.AsNobody(workdir=os.path.join(home, "work"), **LIMITS)
+        self.addCleanup(server.stop)
+        server.execute("script:mishap", {"KIND": "bomb"}, storeExecuteResponse="true")
+        server.waitUntil(lambda: len(server.children()) > 8, "it does not start")
+        server.stop()
+        marks = os.path.join(home, "work")
+        left = [
+            pid
+            for pid in map(int, filter(str.isdigit, os.listdir("/proc")))
+            if marks in live.commandLine(pid)
+        ]
+        self.assertEqual(left, [])
 
 
 class RequireTests(unittest.TestCase):

@@ -215,6 +215,31 @@ class IsolationTests(SynchronousTestCase):
         )
         self.assertEqual(seen, [[], True, [], True, []])
 
+    def test_endTrees(self) -> None:
+        """Children end with all that is below them, whatever group that is in."""
+        seen = run(
+            """
+            from qgswps import processes
+
+            def work():
+                for _ in range(3):
+                    if os.fork() == 0:
+                        os.setsid()
+
+            others = subprocess.Popen(["sleep", "60"])
+            root = forked(work)
+            while len(found := processes.tree(root)) < 8:
+                time.sleep(0.01)
+            told = [len(processes.tree(root, 3)) >= 3]
+            isolation.endTrees([root])
+            os.waitpid(root, 0)
+            told += [all(map(ended, found)), others.poll() is None]
+            others.kill()
+            tell(told)
+            """
+        )
+        self.assertEqual(seen, [True, True, True])
+
     def test_killGroup(self) -> None:
         """A group is killed with all that is in it; there need not be one."""
         seen = run(
@@ -255,7 +280,9 @@ class ForkTests(SynchronousTestCase):
             from twisted.protocols import amp
             from qgswps.pool.commands import Fork
             from qgswps.worker.forkserver import ForkServerProtocol
+            from qgswps.model import SandboxSettings
             from qgswps.worker.loop import BlockingTransport
+            from qgswps.worker.supervision import Supervisor
 
             def work(connection, mask):
                 number = connection.recv(1)
@@ -264,7 +291,7 @@ class ForkTests(SynchronousTestCase):
                 signal.pause()
 
             ours, theirs = socket.socketpair()
-            protocol = ForkServerProtocol(work)
+            protocol = ForkServerProtocol(work, Supervisor(SandboxSettings()))
             transport = BlockingTransport(ours, protocol)
             peer, sent = amp.AMP(), StringTransport()
             sent.sendFileDescriptor = lambda number: None

@@ -1,9 +1,12 @@
 """Goes wrong in the way that is asked for."""
 
+import contextlib
 import ctypes
+import mmap
 import os
 import subprocess
 import sys
+import tempfile
 import time
 
 from qgis.core import (
@@ -78,6 +81,88 @@ class Mishap(QgsProcessingAlgorithm):
 
     def daemon(self, feedback):
         subprocess.Popen(["/bin/sleep", "987655"], start_new_session=True)
+
+    def memory(self, feedback):
+        bytearray(10 * 2**30)
+
+    def shared(self, feedback):
+        # Which is no process's own.
+        block = b"x" * 2**24
+        kept = []
+        for _ in range(2 * 2**6):
+            kept.append(mmap.mmap(-1, 2**24))
+            kept[-1].write(block)
+        time.sleep(60)
+
+    def file(self, feedback):
+        with open("../outputs/large", "wb") as file:
+            for _ in range(10 * 2**10):
+                file.write(bytes(2**20))
+
+    def files(self, feedback):
+        block = bytes(2**20)
+        for number in range(10 * 2**10):
+            with open(f"../outputs/{number}", "wb") as file:
+                file.write(block)
+            time.sleep(0.005)
+
+    def unlinked(self, feedback):
+        with contextlib.ExitStack() as kept:
+            for _ in range(10 * 2**10):
+                file = kept.enter_context(tempfile.TemporaryFile())
+                file.write(bytes(2**22))
+                file.flush()
+                time.sleep(0.02)
+
+    def deep(self, feedback):
+        os.chdir("../outputs")
+        for _ in range(5000):
+            os.mkdir("d")
+            os.chdir("d")
+        while True:
+            time.sleep(0.01)
+
+    def descriptors(self, feedback):
+        [os.open("/dev/null", os.O_RDONLY) for _ in range(2**20)]
+
+    def time(self, feedback):
+        while True:
+            pass
+
+    def fork(self, feedback):
+        # No bomb: no child has children.
+        for _ in range(200):
+            if os.fork() == 0:
+                time.sleep(60)
+                os._exit(0)
+        time.sleep(60)
+
+    def bomb(self, feedback):
+        # Only where the kernel has a limit.
+        assert os.getuid() != 0
+        while True:
+            with contextlib.suppress(OSError):
+                if os.fork() == 0:
+                    os.setsid()
+
+    def hidden(self, feedback):
+        # As daemons do: no parent, session or group tells whose it is.
+        if os.fork() == 0:
+            os.setsid()
+            if os.fork() == 0:
+                os.execl("/bin/sleep", "sleep", "987656")
+            os._exit(0)
+        os.wait()
+
+    def rabbit(self, feedback):
+        # Never more than one, never the same, and nobody's child.
+        if os.fork() == 0:
+            end = time.monotonic() + 30
+            while time.monotonic() < end:
+                os.setsid()
+                if os.fork():
+                    os._exit(0)
+            os._exit(0)
 
     def patient(self, feedback):
         while not feedback.isCanceled():
