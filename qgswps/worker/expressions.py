@@ -33,6 +33,7 @@ _FUNCTIONS = frozenset(
         "load_layer",
         "mime_type",
         "raster_attributes",
+        "sqlite_fetch_and_increment",
     }
 )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import mmap
 import os
 import re
 import sqlite3
@@ -88,7 +89,53 @@ def _isJson(head: bytes) -> bool:
     return _text(head).startswith(b"{")
 
 
+#: What a CRS that GDAL would fetch has in it; letters may be escaped.
+_FETCHED = re.compile(rb"url|link|\\u00[4-7]", re.IGNORECASE)
+
+
+def _checkJson(path: str) -> None:
+    """
+    Refuse JSON with a CRS, of all of it or of one geometry, that is at some URL:
+    GDAL would fetch it.
+
+    @raise ValueError: it is such.
+    """
+    with (
+        open(path, "rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+    ):
+        # Most files need no closer look.
+        if _FETCHED.search(content) is None:
+            return
+    try:
+        with open(path, encoding="utf-8-sig", errors="surrogateescape") as text:
+            json.load(text, object_pairs_hook=_types)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"it is no JSON: {error}") from None
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _types(members: list[tuple[str, Any]]) -> list[str]:
+    """
+    The types of an object, which is all that is kept of it.  GDAL heeds no case,
+    and there may be several members of a name.
+    """
+    found = []
+    for name, value in members:
+        if name.lower() == "type":
+            found.append(str(value))
+        if name.lower() == "crs" and isinstance(value, list):
+            for kind in map(str, value):
+                if kind.lower().startswith(("url", "link")):
+                    raise ValueError(
+                        f"its crs is of the type {kind}, expected name: none is fetched"
+                    )
+    return found
+
+
 def _openGeoJson(path: str, title: str, crs: Any) -> Any:
+    _checkJson(path)
     layer = _openVector(path, title, crs)
     if layer.isValid():
         return layer

@@ -112,7 +112,13 @@ def _fromGeoJson(text: str) -> Place:
         value = found[0]
     if isinstance(value, dict) and value.get("type") == "Feature":
         value = value.get("geometry")
-    return Place(_fromOgr(ogr.CreateGeometryFromJson, json.dumps(value)), crs)
+    # A part may name another one, and by a URL, which GDAL would fetch.
+    bare = json.loads(json.dumps(value), object_hook=_withoutCrs)
+    return Place(_fromOgr(ogr.CreateGeometryFromJson, json.dumps(bare)), crs)
+
+
+def _withoutCrs(found: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in found.items() if name.lower() != "crs"}
 
 
 def _fromGml(text: str) -> Place:

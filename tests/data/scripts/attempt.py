@@ -5,6 +5,7 @@ import traceback
 from qgis.core import (
     QgsProcessingAlgorithm,
     QgsProcessingOutputString,
+    QgsProcessingParameterGeometry,
     QgsProcessingParameterString,
 )
 
@@ -21,10 +22,14 @@ class Attempt(QgsProcessingAlgorithm):
 
     def initAlgorithm(self, configuration=None):
         self.addParameter(QgsProcessingParameterString("CODE", "What to try"))
+        self.addParameter(
+            QgsProcessingParameterGeometry("PLACE", "Where", optional=True)
+        )
         self.addOutput(QgsProcessingOutputString("TOLD", "What came of it"))
 
     def processAlgorithm(self, parameters, context, feedback):
-        known = {"told": "", "feedback": feedback}
+        place = self.parameterAsGeometry(parameters, "PLACE", context).asWkt()
+        known = {"told": "", "feedback": feedback, "place": place}
         try:
             exec(self.parameterAsString(parameters, "CODE", context), known)
         except Exception as error:
