@@ -28,7 +28,7 @@ from qgis.PyQt.QtCore import QSettings
 
 from qgswps import codec, removal
 from qgswps.errors import Fault, OWSError
-from qgswps.jobfiles import LOG, RESULT, TEMPORARY
+from qgswps.jobfiles import LOG, OUTPUTS, RESULT, TEMPORARY
 from qgswps.model import Result
 from qgswps.pool.commands import (
     Execute,
@@ -96,7 +96,7 @@ class WorkerProtocol(QuietAMP):
         self._sandbox.loosen()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         result = attrs.evolve(result, peakMemory=peak)
-        codec.write(os.path.join(directory, RESULT), result)
+        writeResult(directory, result)
         return {"result": RESULT}
 
     @SummarizeProject.responder
@@ -227,6 +227,22 @@ def useTemporaryFolder(folder: str) -> None:
     tempfile.tempdir = folder
     # What is written with a relative path belongs to the job as well.
     os.chdir(folder)
+
+
+def writeResult(directory: str, result: Result) -> None:
+    """Say what came of a job, at the cost of what it has made if there is no room."""
+    path = os.path.join(directory, RESULT)
+    try:
+        codec.write(path, result)
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        removal.empty(os.path.join(directory, OUTPUTS))
+        removal.empty(os.path.join(directory, TEMPORARY))
+        text = "there is no room left on the server's disk"
+        told = "; ".join(fault.text for fault in result.faults)
+        fault = Fault("NotEnoughStorage", f"{text}: {told}" if told else text)
+        codec.write(path, attrs.evolve(result, outputs={}, layers=(), faults=(fault,)))
 
 
 def useOwnSettings(directory: str) -> None:

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import socket
+import sys
 import tempfile
 import unittest
 from typing import ClassVar
@@ -383,16 +384,76 @@ class UnprivilegedTests(ProcessTests):
         self.assertEqual(left, [])
 
 
+class _SmallDisk(live.LiveServer):
+    """A server whose work directory has a disk of its own, which nobody else sees."""
+
+    def before(self) -> list[str]:
+        mount = f"mkdir {self.workdir} && mount -t tmpfs -o size=24m x {self.workdir}"
+        return ["unshare", "--mount", "sh", "-c", f'{mount} && exec "$@"', "sh"]
+
+
+class FullDiskTests(_Excesses):
+    """A disk that is smaller than what a job may take of it."""
+
+    def test_full(self) -> None:
+        """The job that fills it fails, and others have room again."""
+        if os.geteuid() != 0:
+            raise unittest.SkipTest("only root can mount a disk")
+        self.server = _SmallDisk()
+        self.addCleanup(self.server.stop)
+        for _ in range(2):
+            self.assertFails(
+                "fill", "no room left on the server's disk", "No space left on device"
+            )
+
+
+class _WithoutLandlock(live.LiveServer):
+    """A server on a kernel that has no Landlock."""
+
+    def before(self) -> list[str]:
+        return [sys.executable, "-m", "tests.nolandlock"]
+
+
 class RequireTests(unittest.TestCase):
     """C{processing.sandbox}"""
 
-    def test_log(self) -> None:
-        """Without a sandbox a job is free, which nobody is told is else."""
+    def attempt(self, server: live.LiveServer) -> str:
+        """What a job sees that a sandbox would hide."""
+        code = "import os\ntold = os.listdir('/') != []"
+        answer = server.execute(
+            "script:attempt", inputs={"CODE": code}, rawdataoutput="TOLD"
+        )
+        return answer.text
+
+    def test_no(self) -> None:
+        """Without a sandbox a job is free, as it was asked for: without a warning."""
         server = live.LiveServer(QGSWPS_PROCESSING_SANDBOX="no")
         self.addCleanup(server.stop)
-        answer = server.execute(
-            "script:attempt",
-            inputs={"CODE": "import os\ntold = os.listdir('/') != []"},
-            rawdataoutput="TOLD",
+        self.assertEqual(self.attempt(server), "True")
+        self.assertNotIn("Landlock", server.log())
+
+    def test_yes(self) -> None:
+        """Where the kernel can't, the server runs, and its log says what that means."""
+        server = _WithoutLandlock(QGSWPS_PROCESSING_SANDBOX="yes")
+        self.addCleanup(server.stop)
+        self.assertEqual(self.attempt(server), "True")
+        self.assertIn(
+            "jobs can read and write what the server can: this kernel has no Landlock",
+            server.log(),
         )
-        self.assertEqual(answer.text, "True")
+
+    def test_require(self) -> None:
+        """There a server that needs it does not start, and says why."""
+        with self.assertRaises(AssertionError) as caught:
+            _WithoutLandlock(QGSWPS_PROCESSING_SANDBOX="require")
+        said = str(caught.exception)
+        self.assertIn("the server ended", said)
+        self.assertIn("QGSWPS_PROCESSING_SANDBOX: this kernel has no Landlock", said)
+        self.assertNotIn("Traceback", said)
+
+    @unittest.skipIf(absent(), absent())
+    def test_required(self) -> None:
+        """Where the kernel can, it starts, and jobs are in it."""
+        server = live.LiveServer(QGSWPS_PROCESSING_SANDBOX="require")
+        self.addCleanup(server.stop)
+        self.assertIn(_DENIED, self.attempt(server))

@@ -99,6 +99,11 @@ class Mishap(QgsProcessingAlgorithm):
             for _ in range(10 * 2**10):
                 file.write(bytes(2**20))
 
+    def fill(self, feedback):
+        with open("../outputs/large", "wb", buffering=0) as file:
+            while file.write(bytes(4096)):
+                pass
+
     def files(self, feedback):
         block = bytes(2**20)
         for number in range(10 * 2**10):
