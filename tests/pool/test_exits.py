@@ -18,6 +18,8 @@ class ExitTests(SynchronousTestCase):
             (3 << 8, None, "the process ended with exit status 3"),
             (9, "SIGKILL", "the process was ended by signal SIGKILL (Killed)"),
             (6 | 0x80, "SIGABRT", "the process was ended by signal SIGABRT (Aborted)"),
+            (24, "SIGXCPU", "(CPU time limit exceeded, which sandbox.cpu_time sets)"),
+            (25, "SIGXFSZ", "(File size limit exceeded, which sandbox.file_size sets)"),
             (40, "SIG40", "the process was ended by signal SIG40"),
         ]:
             exit = Exit(status)
