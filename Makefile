@@ -9,8 +9,8 @@ RUN_PYTHON = PYTHONPATH="$(CURDIR)" .venv/run/bin/python
 export PYTHON
 
 .DEFAULT_GOAL = help
-.PHONY: help run test lint demo bench chaos coverage bareroot deb test-deb \
-	test-trixie clean distclean
+.PHONY: help run test lint demo bench attack chaos coverage bareroot deb \
+	test-deb test-trixie clean distclean
 
 help:
 	@echo 'make run [PORT=8080]      install what is missing, serve the demo project'
@@ -18,6 +18,7 @@ help:
 	@echo 'make lint                 ruff and mypy only'
 	@echo 'make demo                 make the demo project in conf/demo again'
 	@echo 'make bench [ARGS=--help]   the benchmarks'
+	@echo 'make attack [ARGS=…]       what others notice of attackers'
 	@echo 'make chaos [ARGS=…]        kill things under load, for long (ARGS=--help)'
 	@echo 'make coverage             write docs/coverage.md: which algorithms are there'
 	@echo 'make bareroot             prove run and test on a new Debian (root, some GB)'
@@ -53,6 +54,10 @@ bench:
 	@$(RUN_PYTHON) -m benchmarks.projects $(ARGS)
 	@$(RUN_PYTHON) -m benchmarks.maps $(ARGS)
 	@$(RUN_PYTHON) -m benchmarks.figures $(ARGS)
+
+attack:
+	@tools/install test
+	@$(RUN_PYTHON) -m benchmarks.attack $(ARGS)
 
 coverage:
 	@tools/install test

@@ -31,6 +31,7 @@ from qgswps.kinds import ProjectFolder
 from qgswps.kinds import SQLiteStore as SQLiteURL
 from qgswps.metrics import Metrics
 from qgswps.model import SandboxSettings, WorkerSettings
+from qgswps.ows.limits import RequestLimits
 from qgswps.ows.service import Contact, ServiceIdentification
 from qgswps.pool.maps import Limits as MapLimits
 from qgswps.pool.maps import MapWorkers
@@ -42,6 +43,7 @@ from qgswps.reload import Reloader
 from qgswps.web.access import JobAccess
 from qgswps.web.addresses import Addresses
 from qgswps.web.authentication import Authenticator, CredentialsKeeper
+from qgswps.web.connections import ConnectionLimits, Connections, allow
 from qgswps.web.exposure import Exposure, PolicyKeeper
 from qgswps.web.files import FilesEndpoint
 from qgswps.web.guard import Rules
@@ -340,6 +342,22 @@ def identification(settings: Settings) -> ServiceIdentification:
     )
 
 
+def connectionLimits(settings: Settings) -> ConnectionLimits:
+    """What clients may take of the server's time and room."""
+    limits = settings.limits
+    return ConnectionLimits(
+        connections=allow(limits.connections),
+        eachAddress=limits.connectionsPerAddress,
+        headerSize=limits.headerSize * 2**10,
+        parameters=limits.parameters,
+        idleTimeout=limits.idleTimeout,
+        headerTimeout=limits.headerTimeout,
+        bodyTimeout=limits.bodyTimeout,
+        bodyRate=limits.bodyRate,
+        sendTimeout=limits.sendTimeout,
+    )
+
+
 def mapsAre(settings: Settings) -> str:
     """Where references to results lead; see L{WorkerSettings.maps}."""
     if settings.server.owsServiceURL:
@@ -409,6 +427,7 @@ def build(
         reactor,
         ReferenceLimits(
             megabytes=settings.server.maxinputsize,
+            total=settings.server.maxinputtotal,
             timeout=settings.server.referenceTimeout,
             parallel=settings.server.parallelreferences,
             allowed=settings.server.allowedReferences,
@@ -458,6 +477,12 @@ def build(
         identification(settings),
         settings.server.maxbuffersize * 2**20,
         settings.server.outputfileAsReference,
+        RequestLimits(
+            settings.limits.inputs,
+            settings.limits.parameters,
+            settings.limits.xmlDepth,
+            settings.limits.xmlMarkup,
+        ),
     )
     root = Root(
         access,
@@ -514,6 +539,7 @@ def build(
         settings.server.hsts,
         authenticator,
     )
+    connections = Connections(reactor, connectionLimits(settings))
     for page, endpoints, inForce in (
         (root, settings.server.endpoints, rules),
         (aside, settings.server.metricsListen, Rules(proxies)),
@@ -523,6 +549,7 @@ def build(
             page,
             settings.server.maxbuffersize * 2**20,
             inForce,
+            connections,
         )
         for endpoint in endpoints:
             listening = strports.service(endpoint, site, reactor=reactor)

@@ -331,6 +331,11 @@ class Server:
         "The largest input that is fetched from where a request refers to, in MiB,"
         " unpacked.",
     )
+    maxinputtotal: int = key(
+        mebibytes(1, 1048576),
+        500,
+        "How large all that is fetched for one job may be together, in MiB.",
+    )
     referenceTimeout: float = key(
         number(1, 86400),
         120.0,
@@ -340,7 +345,8 @@ class Server:
         integer(1, 1024),
         16,
         "How many references are fetched at the same time, of all jobs. Of one job"
-        " four are, at most.",
+        " four are, at most. One that takes longer than two seconds goes on, but no"
+        " longer keeps others waiting.",
     )
     allowedReferences: tuple[str, ...] = key(
         HOSTS,
@@ -485,7 +491,9 @@ class Server:
             name = "ssl"
             key = _quoted(self.sslKey or self.sslCert)
             files = f":privateKey={key}:certKey={_quoted(self.sslCert)}"
-        return f"{name}:port={self.port}:interface={_quoted(address)}{files}"
+        # Of Twisted's 50, clients that come at once wait for seconds.
+        where = f"{name}:port={self.port}:interface={_quoted(address)}"
+        return f"{where}:backlog=1024{files}"
 
 
 def _quoted(text: str) -> str:
@@ -514,6 +522,79 @@ class Authentication:
         10,
         "How many wrong passwords and tokens may come from an address in a minute;"
         " then it is told to wait, with 429.",
+    )
+
+
+@attrs.frozen
+class ClientLimits:
+    """What clients may take of the server's room and time."""
+
+    connections: int = key(
+        integer(16),
+        2000,
+        "How many connections there may be. When there are as many, the one that has"
+        " waited longest for its client is closed for the next one; a request that is"
+        " being answered never is.",
+    )
+    connectionsPerAddress: int = key(
+        integer(0),
+        0,
+        "How many of these one address may have, of IPv6 one network of 64 bits; 0"
+        " for all. A proxy needs more than all its clients together.",
+    )
+    idleTimeout: float = key(
+        number(1, 86400),
+        60.0,
+        "Seconds that a connection may be without a request.",
+    )
+    headerTimeout: float = key(
+        number(1, 3600),
+        20.0,
+        "Seconds for the first line and the headers of a request to come.",
+    )
+    bodyTimeout: float = key(
+        number(1, 3600),
+        30.0,
+        "Seconds that a body may stand still, and that it may take beyond what its"
+        " length takes at body_rate.",
+    )
+    bodyRate: float = key(
+        number(1),
+        512.0,
+        "Bytes a second that a body has to have, on average.",
+    )
+    sendTimeout: float = key(
+        number(1, 3600),
+        60.0,
+        "Seconds that a client may take for 64 KiB of an answer.",
+    )
+    headerSize: int = key(
+        integer(4, 1024),
+        128,
+        "How long the first line and the headers of a request may be together, in"
+        " KiB. Each of them has at most 64.",
+    )
+    parameters: int = key(
+        integer(10),
+        1000,
+        "How many parameters a request by KVP may have.",
+    )
+    inputs: int = key(
+        integer(1),
+        1000,
+        "How many inputs an Execute may have, and how many outputs.",
+    )
+    xmlDepth: int = key(
+        integer(16, 2000),
+        256,
+        "How deep the elements of a request in XML may be in each other.",
+    )
+    xmlMarkup: int = key(
+        integer(1000),
+        1_000_000,
+        "How many tags and attributes a request in XML may have. Each takes up to"
+        " 250 bytes of memory while it is read. Data in CDATA has none but those that"
+        " it looks to have.",
     )
 
 
@@ -932,6 +1013,12 @@ class Settings:
         "authentication",
         Authentication,
         "Who may use the server, by HTTP's basic authentication or bearer tokens.",
+    )
+    limits: ClientLimits = _section(
+        "limits",
+        ClientLimits,
+        "What clients may send, and how slowly. Whoever goes beyond is told so, if he"
+        " listens.",
     )
     redis: Redis = _section(
         "logstorage:redis",

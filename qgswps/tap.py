@@ -21,6 +21,9 @@ from qgswps import credentials, policy
 from qgswps.config import SECTIONS, ConfigurationError, Key, Settings, load
 from qgswps.journal import setLevel
 
+#: Seconds that one thread keeps the interpreter when another one wants it.
+SWITCH = 0.0005
+
 
 def _keys() -> Iterator[Key]:
     """The keys that have an option."""
@@ -242,6 +245,9 @@ def makeService(options: Options) -> MultiService:
     """
     settings = options.settings()
     setLevel(settings.logging.level)
+    # The reactor's thread asks for the interpreter many times for each answer,
+    # and would wait 5 ms each time that another thread parses something.
+    sys.setswitchinterval(SWITCH)
 
     # Not at the top: the first import of the reactor chooses it, which is for
     # twistd --reactor to do; and --help, --version and --check need neither.

@@ -238,7 +238,9 @@ class OrderTests(ConfigTestCase):
         text = "[server]\nport = 1\nlisten = tcp:2\n"
         self.assertEqual(self.load(text).server.endpoints, ("tcp:2",))
         strong = self.load(text, overrides={("server", "port"): "3"})
-        self.assertEqual(strong.server.endpoints, ("tcp:port=3:interface=127.0.0.1",))
+        self.assertEqual(
+            strong.server.endpoints, ("tcp:port=3:interface=127.0.0.1:backlog=1024",)
+        )
         self.assertNotIn(("server", "listen"), strong.origins)
 
     def test_redisHost(self) -> None:
@@ -625,9 +627,9 @@ class KindTests(ConfigTestCase):
         self.assertEqual(
             settings.server.endpoints,
             (
-                "tcp:port=8080:interface=0.0.0.0",
-                r"tcp6:port=8080:interface=\:\:1",
-                "tcp:port=8080:interface=localhost",
+                "tcp:port=8080:interface=0.0.0.0:backlog=1024",
+                r"tcp6:port=8080:interface=\:\:1:backlog=1024",
+                "tcp:port=8080:interface=localhost:backlog=1024",
             ),
         )
         self.wrong("server", "interfaces", "", ",", "256.0.0.1", "example.org")
@@ -860,7 +862,7 @@ class OtherServersTests(ConfigTestCase):
         self.assertEqual(
             server.endpoints,
             (
-                "ssl:port=8081:interface=0.0.0.0:privateKey=/srv/key\\:1.pem"
+                "ssl:port=8081:interface=0.0.0.0:backlog=1024:privateKey=/srv/key\\:1.pem"
                 ":certKey=/srv/cert.pem",
             ),
         )
@@ -1011,7 +1013,7 @@ class OtherServersTests(ConfigTestCase):
         text = "[server]\nssl = yes\nssl_cert = /c\ninterfaces = ::1\nport = 1\n"
         self.assertEqual(
             self.load(text).server.endpoints,
-            ("ssl:port=1:interface=\\:\\:1:privateKey=/c:certKey=/c",),
+            ("ssl:port=1:interface=\\:\\:1:backlog=1024:privateKey=/c:certKey=/c",),
         )
         self.assertEqual(self.warnings, [])
         settings = self.load(f"{text}listen = tcp:2\n")

@@ -16,6 +16,7 @@ from urllib.parse import quote
 from lxml import etree
 
 from qgswps.errors import OWSError, failure
+from qgswps.ows.limits import DEFAULT, RequestLimits, tooMany
 
 WPS = "http://www.opengis.net/wps/1.0.0"
 OWS = "http://www.opengis.net/ows/1.1"
@@ -35,6 +36,12 @@ _CHARSETS = re.compile(
 )
 _DECLARATION = re.compile(
     rb"""\s*<\?xml\s[^>]*?encoding\s*=\s*["']([A-Za-z][A-Za-z0-9._-]*)["']"""
+)
+# An element with many attributes: the parser compares each with all others.
+_ATTRIBUTES = 1000
+_MANY_ATTRIBUTES = re.compile(
+    rb"""<[^\s<>/=!?]++(?>\s++[^\s<>=]++\s*+=\s*+(?>"[^"<]*+"|'[^'<]*+')){%d}"""
+    % (_ATTRIBUTES + 1)
 )
 # What may stand before a document type declaration or the root element.
 _PROLOG = re.compile(rb"(?:\s+|<\?.*?\?>|<!--.*?-->)*", re.DOTALL)
@@ -86,7 +93,7 @@ def _utf8(body: bytes) -> bytes:
         raise _malformed(f"it is not in the encoding {name}") from error
 
 
-def parse(body: bytes) -> etree._Element:
+def parse(body: bytes, limits: RequestLimits = DEFAULT) -> etree._Element:
     """
     Read a document that a stranger sent.
 
@@ -95,9 +102,20 @@ def parse(body: bytes) -> etree._Element:
     not limited here, that is the part of who received it.
 
     @return: the root element, without comments and processing instructions.
-    @raise OWSError: it is no well-formed XML, or has a DTD.
+    @raise OWSError: it is no well-formed XML, has a DTD, or goes beyond the
+        limits.
     """
-    return _parse(_utf8(body), remove=True)
+    data = _utf8(body)
+    # Before there is a tree: of 100 MB of <a/> it would have gigabytes.
+    values = data.count(b"=")
+    if data.count(b"<") + values > limits.markup:
+        raise tooMany("tags and attributes", limits.markup)
+    if values > _ATTRIBUTES and _MANY_ATTRIBUTES.search(data):
+        raise tooMany("attributes of one element", _ATTRIBUTES)
+    root = _parse(data, remove=True)
+    if root.xpath(f"boolean({'/*' * (limits.depth + 1)})"):
+        raise failure(f"the XML is more than {limits.depth} elements deep", 413)
+    return root
 
 
 def _parse(data: bytes, remove: bool) -> etree._Element:

@@ -32,13 +32,25 @@ from qgswps.references import urls
 from qgswps.references.client import Client, Fetch, Unfetched
 from qgswps.references.endpoint import Resolve, Resolver
 from qgswps.references.guard import Guard, Refused
-from qgswps.references.sink import BLOCK, Damaged, Sink, TooLarge
+from qgswps.references.sink import (
+    BLOCK,
+    Allowance,
+    Damaged,
+    Sink,
+    TooLarge,
+    TooMuch,
+)
 from qgswps.threads import inThread
 
 log = Logger()
 
 #: How many references of one job are fetched at the same time.
 PER_JOB = 4
+
+#: Seconds after which a reference that is being fetched makes room for the next
+#: one.  A slow one costs nothing but its connection, and whoever has many of
+#: these sent is not to keep all others waiting.
+PLACE = 2.0
 
 #: Where fetched data goes; no other file of a job has such a name.
 _NAME = INPUTS + "/@{number}"
@@ -58,13 +70,16 @@ class Limits:
     What references may ask for.
 
     @ivar megabytes: how large the data of one may be, in MiB.
+    @ivar total: how large that of all of one job may be, in MiB.
     @ivar timeout: seconds that one may take.
-    @ivar parallel: how many are fetched at the same time.
+    @ivar parallel: how many are fetched at the same time, those not counted
+        that take longer than L{PLACE}.
     @ivar allowed: hosts and networks that may be reached in any case.
     @ivar roots: folders of which files may be taken.
     """
 
     megabytes: int = 100
+    total: int = 500
     timeout: float = 120.0
     parallel: int = 16
     allowed: tuple[str, ...] = ()
@@ -186,8 +201,15 @@ class References:
         inputs = task.request.inputs
         sinks: list[Sink] = []
         ofJob = DeferredSemaphore(PER_JOB)
+        allowance = Allowance(self._limits.total << 20)
+
+        def sink(path: str, megabytes: int) -> Sink:
+            made = Sink(path, megabytes << 20, allowance)
+            sinks.append(made)
+            return made
+
         running = [
-            Deferred.fromCoroutine(self._input(each, n, directory, sinks, ofJob))
+            Deferred.fromCoroutine(self._input(each, n, directory, sink, ofJob))
             for n, each in enumerate(inputs)
         ]
         try:
@@ -209,7 +231,7 @@ class References:
         given: Input,
         number: int,
         directory: str,
-        sinks: list[Sink],
+        sink: Callable[[str, int], Sink],
         ofJob: DeferredSemaphore,
     ) -> Input:
         """An input with what it refers to, if it is a reference."""
@@ -220,11 +242,14 @@ class References:
         await ofJob.acquire()
         try:
             await self._all.acquire()
+            place = self._reactor.callLater(PLACE, self._all.release)
             try:
                 path = os.path.join(directory, name)
-                mimeType = await self._within(given.identifier, value, path, sinks)
+                mimeType = await self._within(given.identifier, value, path, sink)
             finally:
-                self._all.release()
+                if place.active():
+                    place.cancel()
+                    self._all.release()
         finally:
             ofJob.release()
         form = value.format if value.format.mimeType else Format(mimeType)
@@ -232,7 +257,11 @@ class References:
         return attrs.evolve(given, value=attrs.evolve(value, file=file))
 
     async def _within(
-        self, identifier: str, value: ReferenceValue, path: str, sinks: list[Sink]
+        self,
+        identifier: str,
+        value: ReferenceValue,
+        path: str,
+        makeSink: Callable[[str, int], Sink],
     ) -> str:
         """
         Fetch one reference, in the time that it has.
@@ -245,9 +274,7 @@ class References:
         )
 
         def sink(path: str) -> Sink:
-            made = Sink(path, megabytes << 20)
-            sinks.append(made)
-            return made
+            return makeSink(path, megabytes)
 
         began = self._reactor.seconds()
         transfer = Deferred.fromCoroutine(self._transfer(value, path, sink))
@@ -259,6 +286,10 @@ class References:
             why = str(error)
         except Damaged as error:
             why = f"the data is damaged: {error}"
+        except TooMuch:
+            code = "FileSizeExceeded"
+            most = self._limits.total
+            why = f"with it, the job's data has more than {most} MiB together"
         except TooLarge:
             code = "FileSizeExceeded"
             why = f"it has more than {megabytes} MiB, which is the most that is taken"

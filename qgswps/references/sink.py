@@ -43,8 +43,34 @@ class TooLarge(Exception):
     """There is more data than is taken."""
 
 
+class TooMuch(TooLarge):
+    """There is more of all data together than is taken."""
+
+
 class Damaged(Exception):
     """What came is not what it was said to be."""
+
+
+class Allowance:
+    """How much several sinks may take together."""
+
+    def __init__(self, limit: int) -> None:
+        """
+        @param limit: in bytes, when they are decoded.
+        """
+        self._room = limit
+        self._lock = threading.Lock()
+
+    def take(self, size: int) -> None:
+        """
+        Use some of it.
+
+        @raise TooMuch: so much is not left.
+        """
+        with self._lock:
+            self._room -= size
+            if self._room < 0:
+                raise TooMuch()
 
 
 class Sink:
@@ -54,11 +80,15 @@ class Sink:
     @ivar path: its absolute path.
     """
 
-    def __init__(self, path: str, limit: int) -> None:
+    def __init__(
+        self, path: str, limit: int, allowance: Allowance | None = None
+    ) -> None:
         """
         @param limit: how many bytes it may have when they are decoded.
+        @param allowance: what it may take together with others.
         """
         self.path = path
+        self._allowance = allowance
         self._room = limit
         self._packed = limit + _OVERHEAD
         self._decoder: _Decoder | None = None
@@ -114,6 +144,8 @@ class Sink:
                 self._room -= len(piece)
                 if self._room < 0:
                     raise TooLarge()
+                if self._allowance is not None:
+                    self._allowance.take(len(piece))
                 written = 0
                 while written < len(piece):
                     written += file.write(memoryview(piece)[written:])

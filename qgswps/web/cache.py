@@ -30,6 +30,7 @@ _LEAST = 1024
 
 #: How much of a document is unpacked at a time, by the reactor's own thread.
 _CHUNK = 64 * 1024
+_STEP = 4 * 1024
 
 #: What tells zlib that it is gzip.
 _GZIP_FORMAT = 16 + zlib.MAX_WBITS
@@ -70,9 +71,13 @@ def pack(parts: Iterable[bytes]) -> Document:
 def unpack(packed: bytes) -> Generator[bytes, None, None]:
     """The document in parts."""
     decompress = zlib.decompressobj(_GZIP_FORMAT)
-    while packed:
-        yield decompress.decompress(packed, _CHUNK)
-        packed = decompress.unconsumed_tail
+    # zlib keeps a copy of what it has not unpacked: of all of it, for each
+    # client that takes its time, that would be much.
+    for start in range(0, len(packed), _STEP):
+        rest = packed[start : start + _STEP]
+        while rest:
+            yield decompress.decompress(rest, _CHUNK)
+            rest = decompress.unconsumed_tail
     yield decompress.flush()
 
 

@@ -29,6 +29,11 @@ from qgswps.web import guard, ranges
 log = Logger()
 
 
+#: Bodies of more bytes are sent in pieces of so many: what a client does not
+#: take is not copied for it, and how fast it takes them is seen.
+_PIECE = 64 * 1024
+
+
 @attrs.frozen
 class Stream:
     """
@@ -206,8 +211,9 @@ class Deferral:
             request.setHeader(name, value)
         if request.method == b"HEAD":
             request.finish()
-        elif response.stream is not None:
-            sending = _Sender(response.stream, request).send()
+        elif response.stream is not None or len(response.body) > _PIECE:
+            stream = response.stream or Stream(_pieces(response.body))
+            sending = _Sender(stream, request).send()
             sending.addErrback(self._lost, request)
         else:
             request.write(response.body)
@@ -276,6 +282,11 @@ class _Sender:
         """See L{IPushProducer}."""
         self._gone = True
         self.resumeProducing()
+
+
+def _pieces(body: bytes) -> Generator[bytes, None, None]:
+    for start in range(0, len(body), _PIECE):
+        yield body[start : start + _PIECE]
 
 
 def _opened(path: str, within: str | None) -> BinaryIO:

@@ -186,8 +186,13 @@ def refusing(request: GuardedRequest, status: HTTPStatus) -> dict[str, str]:
     """
     if request.id == "-":
         request.identify()
+    malformed = status in (
+        HTTPStatus.BAD_REQUEST,
+        HTTPStatus.NOT_IMPLEMENTED,
+        HTTPStatus.HTTP_VERSION_NOT_SUPPORTED,
+    )
     audit.note(
-        "limit-exceeded",
+        "request-malformed" if malformed else "limit-exceeded",
         client=request.sender,
         request=request.id,
         status=status.value,

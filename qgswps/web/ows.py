@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, DeferredLock
 from twisted.web.http import Request
 
 from qgswps.errors import Fault, OWSError, busy, failure
@@ -26,6 +26,7 @@ from qgswps.model import (
     Task,
 )
 from qgswps.ows import binding, context, kvp
+from qgswps.ows.limits import DEFAULT, RequestLimits, tooMany
 from qgswps.ows.operations import (
     DescribeProcess,
     Execute,
@@ -36,7 +37,7 @@ from qgswps.ows.operations import (
 from qgswps.ows.service import ServiceIdentification
 from qgswps.ows.wps100 import documents, requests
 from qgswps.projects import Projects
-from qgswps.threads import inThread
+from qgswps.threads import inThread, trim
 from qgswps.web import bodies
 from qgswps.web.access import HEADER, JobAccess, elsewhere, fromSpool
 from qgswps.web.addresses import Addresses
@@ -47,8 +48,14 @@ from qgswps.web.files import fileHeaders
 
 XML = "text/xml"
 
-#: Bodies and documents of more bytes are parsed and made in a thread.
+#: Documents of more bytes are made in a thread, and bodies parsed.
 _LARGE = 256 * 1024
+_LARGE_BODY = 16 * 1024
+
+#: Of these, and of those that are larger than this, one is parsed at a time: some
+#: take many times the memory that they have bytes, and threads keep the reactor
+#: waiting.
+_HUGE_BODY = 1024 * 1024
 
 #: How much of documents is kept, compressed, in bytes.
 _KEPT = 4 * 2**20
@@ -144,6 +151,7 @@ class OWSEndpoint:
         service: ServiceIdentification,
         maximumBody: int,
         filesAsReferences: bool = False,
+        limits: RequestLimits = DEFAULT,
     ) -> None:
         """
         @param maximumBody: the longest body of a request, in bytes.
@@ -160,6 +168,9 @@ class OWSEndpoint:
         self._maximumBody = maximumBody
         self._documents = DocumentCache(reactor, _KEPT)
         self._filesAsReferences = filesAsReferences
+        self._limits = limits
+        self._parsingLarge = DeferredLock()
+        self._parsingHuge = DeferredLock()
 
     def resource(self) -> Deferral:
         """The endpoint as a resource."""
@@ -184,18 +195,37 @@ class OWSEndpoint:
     async def _parse(self, request: Request) -> Operation:
         _, _, query = request.uri.partition(b"?")
         parameters = kvp.parseQuery(query)
+        limits = self._limits
         if request.method != b"POST":
-            return requests.parseKVP(parameters)
+            return requests.parseKVP(parameters, limits)
 
         def parse() -> Operation:
             body = bodies.read(request, self._maximumBody)
             if _isForm(request, body):
-                return requests.parseKVP(kvp.parseQuery(body.strip() + b"&" + query))
-            return requests.parseXML(body, parameters)
+                if body.count(b"&") >= limits.parameters:
+                    raise tooMany("parameters", limits.parameters)
+                form = kvp.parseQuery(body.strip() + b"&" + query)
+                return requests.parseKVP(form, limits)
+            return requests.parseXML(body, parameters, limits)
 
         packed = request.getHeader("Content-Encoding") is not None
-        large = packed or bodies.size(request) > _LARGE
-        return await inThread(self._reactor, parse) if large else parse()
+        size = bodies.size(request)
+        if not packed and size <= _LARGE_BODY:
+            return parse()
+        isHuge = packed or size > _HUGE_BODY
+        place = self._parsingHuge if isHuge else self._parsingLarge
+
+        def parseAndRelease() -> Operation:
+            # Here, since a thread goes on when its client goes away.
+            try:
+                return parse()
+            finally:
+                if isHuge:
+                    trim()
+                self._reactor.callFromThread(place.release)
+
+        await place.acquire()
+        return await inThread(self._reactor, parseAndRelease)
 
     # Processes
 

@@ -31,6 +31,7 @@ from qgswps.model import Job
 from qgswps.ows import kvp
 from qgswps.web import mapquery, pages
 from qgswps.web.access import JobAccess
+from qgswps.web.connections import Connections
 from qgswps.web.deferral import (
     Deferral,
     ErrorDocument,
@@ -200,28 +201,42 @@ class QuietSite(Site):
 
     @ivar maximumBody: the longest body of a request, in bytes.
     @ivar rules: what is in force for all requests.
+    @ivar connections: those of all sites of the server.
     """
 
     noisy = False
     protocol = Channel
 
     def __init__(
-        self, reactor: Any, root: Resource, maximumBody: int, rules: Rules
+        self,
+        reactor: Any,
+        root: Resource,
+        maximumBody: int,
+        rules: Rules,
+        connections: Connections,
     ) -> None:
         super().__init__(
             root,
             requestFactory=GuardedRequest,
             reactor=reactor,
+            timeout=None,
             logFormatter=accessLine,
         )
         self.maximumBody = maximumBody
         self.rules = rules
         #: Asked by connections that refuse a request.
         self.refusing = refusing
+        self.connections = connections
 
 
 def makeSite(
-    reactor: Any, root: Resource, maximumBody: int, rules: Rules | None = None
+    reactor: Any,
+    root: Resource,
+    maximumBody: int,
+    rules: Rules | None = None,
+    connections: Connections | None = None,
 ) -> Site:
     """The HTTP server's factory; see L{QuietSite}."""
-    return QuietSite(reactor, root, maximumBody, rules or Rules())
+    if connections is None:
+        connections = Connections(reactor)
+    return QuietSite(reactor, root, maximumBody, rules or Rules(), connections)

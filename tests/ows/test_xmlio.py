@@ -8,6 +8,7 @@ from lxml import etree
 from twisted.trial.unittest import SynchronousTestCase
 
 from qgswps.errors import OWSError
+from qgswps.ows.limits import RequestLimits
 from qgswps.ows.xmlio import (
     Markup,
     anyURI,
@@ -77,6 +78,39 @@ class ParseTests(SynchronousTestCase):
             error = self.assertRaises(OWSError, parse, body)
             self.assertEqual(error.status, 400, body)
             document("a", str(error), attributes={})
+
+    def test_depth(self) -> None:
+        """Elements in each other, up to a limit."""
+        for depth, most in ((256, 256), (20, 20), (2000, 2000)):
+            limits = RequestLimits(depth=most)
+            parse(b"<a>" * depth + b"</a>" * depth, limits)
+            deeper = b"<a>" * (depth + 1) + b"</a>" * (depth + 1)
+            error = self.assertRaises(OWSError, parse, deeper, limits)
+            self.assertEqual(error.status, 413)
+            self.assertIn(f"more than {most} elements deep", str(error))
+
+    def test_markup(self) -> None:
+        """Tags and attributes, up to a limit; texts don't count."""
+        limits = RequestLimits(markup=100)
+        parse(b"<a>" + b"<b/>" * 98 + b"x" * 1000 + b"</a>", limits)
+        for body in (
+            b"<a>" + b"<b/>" * 99 + b"</a>",
+            b"<a>" + b"<b c='' d=''/>" * 40 + b"</a>",
+        ):
+            error = self.assertRaises(OWSError, parse, body, limits)
+            self.assertEqual(error.status, 413)
+            self.assertIn("more than 100 tags and attributes", str(error))
+
+    def test_attributes(self) -> None:
+        """Attributes of one element, which the parser compares with each other."""
+        for form in (b'a%d=""', b"xmlns:a%d = 'urn:x'", b'\ta%d="\n>"'):
+            many = b" ".join(form % n for n in range(1001))
+            few = b" ".join(form % n for n in range(1000))
+            parse(b"<r><b " + few + b"/><b " + few + b"/></r>")
+            error = self.assertRaises(OWSError, parse, b"<r><b " + many + b"/></r>")
+            self.assertEqual(error.status, 413)
+        # Texts and values may have what looks like these.
+        parse(b"<r b='%s'>%s</r>" % (b"a=1 " * 5000, b'a="1" ' * 5000))
 
     def test_large(self) -> None:
         """Data of many megabytes can stand in one element."""

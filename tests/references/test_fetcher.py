@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import datetime
 import errno
 import gzip
@@ -348,6 +349,38 @@ class GetTests(FetchCase):
             "more than 1 MiB", url, references=references, maximumMegabytes=1
         )
         self.assertEqual(fault.code, "FileSizeExceeded")
+
+    async def test_total(self) -> None:
+        """All references of a job have a limit together; of each job anew."""
+        _, url = self.serve(b"x" * 600_000)
+        references = self.references(total=1)
+        for _ in range(2):
+            await self.fetch(url, references=references)
+        text = "the job's data has more than 1 MiB together"
+        fault = await self.refused(text, url, url, references=references)
+        self.assertEqual(fault.code, "FileSizeExceeded")
+
+    async def test_slow(self) -> None:
+        """Slow ones don't keep others from being fetched, or not for long."""
+        self.patch(fetcher, "PLACE", 0.1)
+
+        def answer(request: Any) -> bytes | int:
+            return b"x" if request.path == b"/quick" else NOT_DONE_YET
+
+        _, url = self.serve(answer)
+        references = self.references(parallel=4)
+        slow = references.fetch(
+            self.task(*(f"{url}/slow" for _ in range(4))), self.directory
+        )
+        # As many as four at once, and then more.
+        found = await self.fetch(*5 * (f"{url}/quick",), references=references)
+        self.assertEqual(len(found), 5)
+        self.assertNoResult(slow)
+        slow.cancel()
+        with contextlib.suppress(CancelledError):
+            await slow
+        # The places are all there again, and no more of them.
+        self.assertEqual(references._all.tokens, 4)
 
     async def test_status(self) -> None:
         """Another status than 200 is told, with host and what was expected."""

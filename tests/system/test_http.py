@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import http.client
 import random
+import re
+import resource
 import socket
 import unittest
+from typing import ClassVar
 from urllib.parse import quote, urlencode
 
 from tests import live, schemas
@@ -176,6 +180,182 @@ class LimitTests(unittest.TestCase):
             client.sendall(b"\0\1\2\r\n\r\n")
             self.assertIn(b" 400 ", client.recv(1000))
         self.assertEqual(self.server.wps("GetCapabilities").status, 200)
+
+
+class AttackTests(unittest.TestCase):
+    """Clients that are up to something, and others that are answered meanwhile."""
+
+    limits: ClassVar = {
+        "QGSWPS_LIMITS_CONNECTIONS": "100",
+        "QGSWPS_LIMITS_IDLE_TIMEOUT": "3",
+        "QGSWPS_LIMITS_HEADER_TIMEOUT": "2",
+        "QGSWPS_LIMITS_BODY_TIMEOUT": "2",
+        "QGSWPS_LIMITS_SEND_TIMEOUT": "2",
+    }
+
+    def setUp(self) -> None:
+        self.server = live.sharedServer(**self.limits)
+
+    def connect(self, data: bytes = b"") -> socket.socket:
+        """A connection on which something has been sent."""
+        client = socket.create_connection(("127.0.0.1", self.server.port), 30)
+        self.addCleanup(client.close)
+        client.sendall(data)
+        return client
+
+    def read(self, client: socket.socket) -> bytes:
+        """All that comes until the server closes the connection."""
+        parts = []
+        with contextlib.suppress(ConnectionError):
+            while part := client.recv(1 << 16):
+                parts.append(part)
+        return b"".join(parts)
+
+    def assertServed(self) -> None:
+        """Others are."""
+        self.assertEqual(self.server.wps("GetCapabilities").status, 200)
+
+    def test_idle(self) -> None:
+        """Far more connections than there may be, and all of them end."""
+        clients = [self.connect() for _ in range(300)]
+        self.assertServed()
+        self.assertLess(self.server.descriptors(), 160)
+        for client in clients:
+            self.assertEqual(self.read(client), b"")
+        self.assertIn("connection-put-out", self.server.log())
+
+    def test_slow(self) -> None:
+        """Headers and bodies that stop, or trickle, are told so."""
+        post = b"POST /ows/ HTTP/1.1\r\nHost: x\r\nContent-Length: 50000\r\n\r\n"
+        for begin in (b"GET", b"GET / HTTP/1.1\r\nX: y\r\n", post, post + b"x" * 999):
+            with self.subTest(begin=begin):
+                stopped, trickling = self.connect(begin), self.connect(begin)
+                self.assertServed()
+                answer = b""
+                trickling.settimeout(0.2)
+                for _ in range(100):
+                    with contextlib.suppress(TimeoutError):
+                        answer = trickling.recv(1 << 16)
+                        break
+                    trickling.sendall(b"y")
+                for each in (answer, self.read(stopped)):
+                    self.assertTrue(each.startswith(b"HTTP/1.1 408 "), each)
+                    self.assertIn(b"ExceptionReport", each)
+
+    def test_unread(self) -> None:
+        """Answers that nobody takes are given up."""
+        path = "/ows/?service=WPS&version=1.0.0&request=DescribeProcess&identifier=all"
+        request = f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+        before = self.server.descriptors()
+        for _ in range(20):
+            self.connect(request * 50)
+        self.assertServed()
+        self.server.waitUntil(
+            lambda: self.server.descriptors() <= before + 2, "they are still there"
+        )
+
+    def test_pipelined(self) -> None:
+        """Requests in one piece are all answered, in order, and close at the end."""
+        names = ("GetCapabilities", "DescribeProcess", "Nonsense", "GetCapabilities")
+        requests = [
+            f"GET /ows/?service=WPS&version=1.0.0&identifier=echo&request={name}"
+            f" HTTP/1.1\r\nHost: x\r\n{'Connection: close' if last else 'X: y'}\r\n\r\n"
+            for name, last in zip(names, (0, 0, 0, 1), strict=True)
+        ]
+        answer = self.read(self.connect("".join(requests).encode()))
+        found = re.findall(
+            rb"HTTP/1.1 (\d+) |</(?:wps|ows):([A-Z]\w+s|\w+Report)>\s", answer
+        )
+        ofAnswers = [b"Capabilities", b"ProcessDescriptions", b"ExceptionReport"]
+        ends = [each for each in found if each[0] or each[1] in ofAnswers]
+        self.assertEqual(
+            [
+                (int(first[0]), last[1])
+                for first, last in zip(ends[::2], ends[1::2], strict=True)
+            ],
+            [
+                (200, ofAnswers[0]),
+                (200, ofAnswers[1]),
+                (400, ofAnswers[2]),
+                (200, ofAnswers[0]),
+            ],
+        )
+
+    def test_malformed(self) -> None:
+        """What is no HTTP gets one answer, and the end of the connection."""
+        post = b"POST /ows/ HTTP/1.1\r\nHost: x\r\n"
+        hidden = b"GET /ows/?service=WPS&request=GetCapabilities HTTP/1.1\r\n\r\n"
+        for data, status in (
+            (post + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0", 400),
+            (post + b"Content-Length: 5\r\nContent-Length: 9\r\n\r\n", 400),
+            (post + b"Transfer-Encoding: xchunked\r\n\r\n", 501),
+            (post + b"Transfer-Encoding: chunked\r\n\r\nno\r\n", 400),
+            (post + b"X: \0\r\n\r\n", 400),
+            (post + b"X: " + b"y" * 70_000 + b"\r\n\r\n", 431),
+            (post + b"X: y\r\n" * 600 + b"\r\n", 431),
+            (b"GET /" + b"y" * 70_000 + b" HTTP/1.1\r\n\r\n", 414),
+            (b"\x16\x03\x01\x02\0\x01\r\n\r\n", 400),
+        ):
+            with self.subTest(data=data[:100]):
+                answer = self.read(self.connect(data + hidden))
+                self.assertTrue(answer.startswith(b"HTTP/1.1 %d " % status), answer)
+                self.assertEqual(answer.count(b"HTTP/1.1 "), 1)
+        self.assertServed()
+
+    def test_bombs(self) -> None:
+        """XML that is more than it seems is refused, packed too."""
+        laughs = "".join(
+            f'<!ENTITY l{n} "{f"&l{n - 1};" * 10 if n else "lol"}">' for n in range(10)
+        )
+        for body, status in (
+            (f"<!DOCTYPE x [{laughs}]><x>&l9;</x>", 400),
+            ('<!DOCTYPE x SYSTEM "file:///etc/passwd"><x/>', 400),
+            ("<a>" * 257 + "</a>" * 257, 413),
+            ("<a>" * 100_000, 400),
+            ("<a>" + "<b/>" * 1_100_000 + "</a>", 413),
+            ("<a " + " ".join(f'a{n}=""' for n in range(2000)) + "/>", 413),
+            (_inputs(1001), 413),
+        ):
+            with self.subTest(body=body[:100]):
+                packed = gzip.compress(body.encode())
+                headers = {"Content-Encoding": "gzip"}
+                answer = self.server.request("POST", "ows/", packed, headers)
+                self.assertEqual(answer.status, status, answer.text)
+                self.assertIn("ExceptionReport", answer.text)
+        self.assertServed()
+
+
+class FewFilesTests(unittest.TestCase):
+    """When there are no more descriptors."""
+
+    def test_descriptors(self) -> None:
+        """The server survives, and serves when there are some again."""
+        with live.liveServer() as server:
+            few = server.descriptors() + 20
+            pid = server.process.pid
+            limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (few, limits[1]))
+            with contextlib.ExitStack() as clients:
+                for _ in range(100):
+                    client = socket.create_connection(("127.0.0.1", server.port), 30)
+                    clients.enter_context(client)
+                server.waitUntil(
+                    lambda: "EMFILE recovery" in server.log(), "nothing was closed"
+                )
+                self.assertLessEqual(server.descriptors(), few)
+            server.waitUntil(
+                lambda: server.descriptors() < few - 10, "they are still there"
+            )
+            self.assertEqual(server.execute("echo", {"literal": "a"}).status, 200)
+
+
+def _inputs(count: int) -> str:
+    one = (
+        "<wps:Input><ows:Identifier>literal</ows:Identifier><wps:Data>"
+        "<wps:LiteralData>a</wps:LiteralData></wps:Data></wps:Input>"
+    )
+    begin, rest = EXECUTE.split("<wps:DataInputs>")
+    return f"{begin}<wps:DataInputs>{one * count}{rest}"
 
 
 class AnythingTests(unittest.TestCase):

@@ -201,11 +201,15 @@ class LineTests(GuardTestCase):
 
     def test_injection(self) -> None:
         """Nobody begins a line of his own."""
-        for path in ("/%0d%0asecurity:%20event=x/..", "/\x1b[2J/.."):
+        for path, name in (
+            ("/%0d%0asecurity:%20event=x/..", "path-refused"),
+            ("/%1b[2J/..", "path-refused"),
+            ("/\x1b[2J/..", "request-malformed"),
+        ):
             [event] = self.noted(path)
             text = formatEvent(event)
             self.assertTrue(text.isprintable() and text.isascii(), text)
-            self.assertTrue(text.startswith("security: event=path-refused "), text)
+            self.assertTrue(text.startswith(f"security: event={name} "), text)
 
 
 class RealmTests(GuardTestCase):

@@ -30,6 +30,7 @@ from qgswps.projects import Projects
 from qgswps.web.access import JobAccess
 from qgswps.web.addresses import Addresses
 from qgswps.web.authentication import Authenticator
+from qgswps.web.connections import ConnectionLimits, Connections
 from qgswps.web.exposure import Exposure, PolicyKeeper
 from qgswps.web.files import FilesEndpoint
 from qgswps.web.guard import Rules
@@ -82,6 +83,7 @@ class SiteTestCase(SynchronousTestCase):
     servesMaps = True
     sourceProjects = False
     filesAsReferences = False
+    limits = ConnectionLimits()
 
     def setUp(self) -> None:
         self.reactor = FakeReactor()
@@ -151,7 +153,10 @@ class SiteTestCase(SynchronousTestCase):
         rules = Rules(
             proxies, Origins(self.crossOrigin), self.hsts, self.authenticator()
         )
-        self.site = makeSite(self.reactor, root, self.maximumBody, rules)
+        self.connections = Connections(self.reactor, self.limits)
+        self.site = makeSite(
+            self.reactor, root, self.maximumBody, rules, self.connections
+        )
 
     def authenticator(self) -> Authenticator | None:
         """Who finds out who asks, if anybody does."""

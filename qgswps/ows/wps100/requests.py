@@ -28,6 +28,7 @@ from qgswps.model import (
 )
 from qgswps.ows import kvp
 from qgswps.ows.kvp import Item, Parameters
+from qgswps.ows.limits import DEFAULT, RequestLimits, tooMany
 from qgswps.ows.operations import (
     DescribeProcess,
     Execute,
@@ -153,7 +154,7 @@ def _checkForm(request: ExecuteRequest) -> None:
 # KVP
 
 
-def parseKVP(parameters: Parameters) -> Operation:
+def parseKVP(parameters: Parameters, limits: RequestLimits = DEFAULT) -> Operation:
     """
     Read a request in KVP (WPS 1.0.0, sections 8.2.1, 9.2.1 and 10.2.2).
 
@@ -186,15 +187,20 @@ def parseKVP(parameters: Parameters) -> Operation:
         return DescribeProcess(
             tuple(dict.fromkeys(identifiers)), map=parameters.get("map")
         )
-    return _executeKVP(parameters)
+    return _executeKVP(parameters, limits)
 
 
-def _executeKVP(parameters: Parameters) -> Execute:
+def _executeKVP(parameters: Parameters, limits: RequestLimits) -> Execute:
     identifier = parameters.get("identifier")
     if identifier is None:
         raise missing("identifier")
     rawForm = parameters.raw.get("rawdataoutput", b"")
     documentForm = parameters.raw.get("responsedocument", b"")
+    given = parameters.raw.get("datainputs", b"")
+    for raw in (rawForm, documentForm, given):
+        # Values may have some that are escaped.
+        if raw.count(b";") + raw.upper().count(b"%3B") // 100 > limits.inputs:
+            raise tooMany("inputs or outputs", limits.inputs)
     if rawForm and documentForm:
         raise invalid(
             "RawDataOutput", "RawDataOutput and ResponseDocument exclude each other"
@@ -203,7 +209,9 @@ def _executeKVP(parameters: Parameters) -> Execute:
         outputs = kvp.parseOutputs(rawForm, "RawDataOutput")
     else:
         outputs = kvp.parseOutputs(documentForm, "ResponseDocument")
-    inputs = kvp.parseInputs(parameters.raw.get("datainputs", b""))
+    inputs = kvp.parseInputs(given)
+    if max(len(inputs), len(outputs)) > limits.inputs:
+        raise tooMany("inputs or outputs", limits.inputs)
     reading = _Reading()
 
     def flag(name: str) -> bool:
@@ -276,7 +284,9 @@ def _method(text: str, locator: str) -> str:
 # XML
 
 
-def parseXML(body: bytes, parameters: Parameters) -> Operation:
+def parseXML(
+    body: bytes, parameters: Parameters, limits: RequestLimits = DEFAULT
+) -> Operation:
     """
     Read a request in XML (WPS 1.0.0, sections 8.2.2, 9.2.2 and 10.2.1).
 
@@ -286,7 +296,7 @@ def parseXML(body: bytes, parameters: Parameters) -> Operation:
     """
     if not body.strip():
         raise failure("a POST request has its parameters in the body, in XML", 400)
-    root = parse(body)
+    root = parse(body, limits)
     name = localName(root)
     if name == "Envelope":
         raise failure("SOAP is not understood, only the plain request", 400)
@@ -311,13 +321,17 @@ def parseXML(body: bytes, parameters: Parameters) -> Operation:
             tuple(dict.fromkeys(item for item in identifiers if item)),
             map=parameters.get("map"),
         )
-    return _executeXML(root, parameters)
+    return _executeXML(root, parameters, limits)
 
 
-def _executeXML(root: etree._Element, parameters: Parameters) -> Execute:
+def _executeXML(
+    root: etree._Element, parameters: Parameters, limits: RequestLimits
+) -> Execute:
     identifier = textOf(child(root, "Identifier"))
     if not identifier:
         raise missing("Identifier")
+    if _most(root) > limits.inputs:
+        raise tooMany("inputs or outputs", limits.inputs)
     reading = _Reading()
     inputs = [
         each
@@ -368,6 +382,16 @@ def _executeXML(root: etree._Element, parameters: Parameters) -> Execute:
         expire=expire,
     )
     return _checked(request, reading)
+
+
+def _most(root: etree._Element) -> int:
+    """How many inputs there are, or parts of the response, whichever are more."""
+    counts = (
+        sum(1 for _ in group.iterchildren("{*}Input", "{*}Output", "{*}RawDataOutput"))
+        for part in root
+        for group in (part, *children(part, "ResponseDocument"))
+    )
+    return max(counts, default=0)
 
 
 def _formatXML(element: etree._Element) -> Format:

@@ -107,6 +107,40 @@ class RequestTestCase(SynchronousTestCase):
         return [fault.locator for fault in error.faults]
 
 
+class LimitTests(RequestTestCase):
+    """How many inputs and outputs there may be."""
+
+    def assertTooMany(self, function: Any, *arguments: Any) -> None:
+        """There are more than are taken."""
+        error = self.assertRaises(OWSError, function, *arguments)
+        self.assertEqual(error.status, 413)
+        self.assertIn("more than 1000 inputs or outputs", str(error))
+
+    def test_kvp(self) -> None:
+        """By KVP, also if the separators are escaped."""
+        query = "identifier=p:q&datainputs="
+        self.assertEqual(len(execute(query + "A=1;" * 1000).inputs), 1000)
+        self.assertEqual(len(execute(query + "A=1%3B" * 1000).inputs), 1000)
+        self.assertTooMany(execute, query + "A=1;" * 1001)
+        self.assertTooMany(execute, query + "A=1%3B" * 1001)
+        self.assertTooMany(execute, query + "A=1%3b" * 1_000_000)
+        self.assertTooMany(execute, "identifier=p:q&rawdataoutput=" + "A;" * 1001)
+
+    def test_xml(self) -> None:
+        """In XML, wherever they are."""
+        one = (
+            "<wps:Input><ows:Identifier>A</ows:Identifier><wps:Data><wps:LiteralData>"
+            "1</wps:LiteralData></wps:Data></wps:Input>"
+        )
+        form = "<wps:DataInputs>{}</wps:DataInputs>"
+        self.assertEqual(len(post(form.format(one * 1000)).inputs), 1000)
+        self.assertTooMany(post, form.format(one * 1001))
+        one = "<wps:Output><ows:Identifier>A</ows:Identifier></wps:Output>"
+        form = "<wps:ResponseForm><wps:ResponseDocument>{}</wps:ResponseDocument></wps:ResponseForm>"
+        self.assertEqual(len(post(form.format(one * 1000)).outputs), 1000)
+        self.assertTooMany(post, form.format(one * 1001))
+
+
 class KVPTests(RequestTestCase):
     """Requests in the query of a URL."""
 
