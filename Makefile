@@ -4,12 +4,14 @@ PYTHON = /usr/bin/python3
 PORT = 8080
 SUITES = bookworm trixie
 TESTS = tests
+SECONDS = 600
+TARGET =
 RUN_PYTHON = PYTHONPATH="$(CURDIR)" .venv/run/bin/python
 
 export PYTHON
 
 .DEFAULT_GOAL = help
-.PHONY: help run test lint demo bench attack chaos coverage bareroot deb \
+.PHONY: help run test lint demo bench attack chaos fuzz coverage bareroot deb \
 	test-deb test-trixie clean distclean
 
 help:
@@ -20,6 +22,7 @@ help:
 	@echo 'make bench [ARGS=--help]   the benchmarks'
 	@echo 'make attack [ARGS=…]       what others notice of attackers'
 	@echo 'make chaos [ARGS=…]        kill things under load, for long (ARGS=--help)'
+	@echo 'make fuzz [TARGET=…]       look for inputs that break readers (SECONDS=600 each)'
 	@echo 'make coverage             write docs/coverage.md: which algorithms are there'
 	@echo 'make bareroot             prove run and test on a new Debian (root, some GB)'
 	@echo 'make deb                  the Debian packages, into dist/'
@@ -46,6 +49,10 @@ demo:
 chaos:
 	@tools/install test
 	@$(RUN_PYTHON) -m tests.system.reliability $(ARGS)
+
+fuzz:
+	@tools/install fuzz
+	@$(RUN_PYTHON) -m tests.fuzz --seconds $(SECONDS) $(TARGET)
 
 bench:
 	@tools/install test
