@@ -142,17 +142,21 @@ _WKT_TYPES = frozenset(
         "tin",
     )
 )
-_JSON_TYPES = frozenset(
-    (
-        "Point",
-        "LineString",
-        "Polygon",
-        "MultiPoint",
-        "MultiLineString",
-        "MultiPolygon",
-        "GeometryCollection",
-    )
+#: Not a set: what stands in their place may be no text, and have no hash.
+_JSON_TYPES = (
+    "Point",
+    "LineString",
+    "Polygon",
+    "MultiPoint",
+    "MultiLineString",
+    "MultiPolygon",
+    "GeometryCollection",
 )
+
+
+#: How deep WKT may be.  QGIS takes memory for each level as for all that is in it,
+#: so that some kilobytes of brackets would need gigabytes.
+_DEEPEST = 32
 
 
 @attrs.frozen
@@ -195,7 +199,7 @@ def placeText(text: str) -> PlaceText:
 def _wkt(text: str) -> str:
     if _wktType(text) not in _WKT_TYPES:
         raise ValueError("it is no WKT")
-    _balanced(text, "(", ")", "")
+    _balanced(text, "(", ")", "", _DEEPEST)
     return text
 
 
@@ -242,22 +246,31 @@ def _geometry(text: str) -> str:
     return "point" if found.pair is not None else _wktType(found.wkt)
 
 
-def _fromJson(value: Mapping[str, Any]) -> str:
-    match value.get("crs"):
-        case {"properties": {"name": str(name)}}:
-            _crs(name)
-    type_ = value.get("type")
-    if type_ == "FeatureCollection":
+def jsonGeometry(value: Any) -> Mapping[str, Any]:
+    """
+    The geometry that GeoJSON is, or that its one feature has (RFC 7946, section
+    3).
+
+    @raise ValueError: it is none.
+    """
+    if isinstance(value, dict) and value.get("type") == "FeatureCollection":
         found = value.get("features")
         if not isinstance(found, list) or len(found) != 1:
             raise ValueError("it is not one feature")
         value = found[0]
     if isinstance(value, dict) and value.get("type") == "Feature":
-        value = value.get("geometry") or {}
-    type_ = value.get("type") if isinstance(value, dict) else None
-    if type_ not in _JSON_TYPES:
+        value = value.get("geometry")
+    # GDAL takes these names in any case, and many other things for JSON.
+    if not isinstance(value, dict) or value.get("type") not in _JSON_TYPES:
         raise ValueError("it is no geometry")
-    return str(type_).lower()
+    return value
+
+
+def _fromJson(value: Mapping[str, Any]) -> str:
+    match value.get("crs"):
+        case {"properties": {"name": str(name)}}:
+            _crs(name)
+    return str(jsonGeometry(value)["type"]).lower()
 
 
 def _point(text: str) -> None:
@@ -348,12 +361,15 @@ def _unquoted(found: re.Match[str]) -> str:
     return " "
 
 
-def _balanced(text: str, opening: str, closing: str, quotes: str) -> None:
+def _balanced(
+    text: str, opening: str, closing: str, quotes: str, deepest: int | None = None
+) -> None:
     """
     See whether each bracket has its counterpart.
 
     @param quotes: what brackets mean nothing between.
-    @raise ValueError: one has none.
+    @param deepest: how many may be open at once; None for any number.
+    @raise ValueError: one has none, or they are too deep.
     """
     opened: list[str] = []
     quote = ""
@@ -364,6 +380,8 @@ def _balanced(text: str, opening: str, closing: str, quotes: str) -> None:
             quote = character
         elif character in opening:
             opened.append(closing[opening.index(character)])
+            if deepest is not None and len(opened) > deepest:
+                raise ValueError("it is nested too deeply")
         elif character in closing and (not opened or opened.pop() != character):
             raise ValueError(f"it has a {character!r} too many")
     if quote or opened:

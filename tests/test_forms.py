@@ -92,3 +92,22 @@ class FormsTests(SynchronousTestCase):
         self.assertIsNotNone(forms.fault("geometry", text))
         wide = json.dumps({"type": "Polygon", "coordinates": []})
         self.assertIsNone(forms.fault("geometry", wide))
+        for depth, isTaken in ((20, True), (40, False), (10000, False)):
+            nested = "GEOMETRYCOLLECTION(" * depth + "POINT(1 2)" + ")" * depth
+            if isTaken:
+                self.assertEqual(forms.placeText(nested).wkt, nested)
+            else:
+                with self.assertRaisesRegex(ValueError, "too deeply"):
+                    forms.placeText(nested)
+
+    def test_oddTypes(self) -> None:
+        """What stands where the type of GeoJSON should may be anything."""
+        for value in ([], ["Point"], {}, None, 1, "point", "Topology"):
+            for text in (
+                json.dumps({"type": value}),
+                json.dumps({"Type": "Point", "type": value}),
+                json.dumps({"type": "Feature", "geometry": {"type": value}}),
+                json.dumps({"type": "FeatureCollection", "features": [value]}),
+            ):
+                found = forms.fault("geometry", text) or ""
+                self.assertIn("it is no geometry", found, text)

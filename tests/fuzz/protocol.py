@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 from lxml import etree
 
+from qgswps import forms
 from qgswps.errors import OWSError
 from qgswps.layerref import LayerReference
 from qgswps.layerref import parse as parseLayer
@@ -106,6 +107,17 @@ def mapRequest(data: bytes) -> None:
             check(values)
         except OWSError as error:
             checkFaults(error)
+
+
+def textForm(data: bytes) -> None:
+    """
+    A text of each form that a request is refused for, without QGIS: GeoJSON,
+    GML and WKT among them.
+    """
+    text = data.decode("utf-8", "replace")
+    for name in forms.FORMS:
+        found = forms.fault(name, text)
+        assert found is None or found
 
 
 def layerReference(data: bytes) -> None:

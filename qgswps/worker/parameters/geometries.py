@@ -105,13 +105,7 @@ def _fromGeoJson(text: str) -> Place:
     match value.get("crs"):
         case {"properties": {"name": str(name)}}:
             crs = _crs(name)[0]
-    if value.get("type") == "FeatureCollection":
-        found = value.get("features")
-        if not isinstance(found, list) or len(found) != 1:
-            raise ValueError("it is not one feature")
-        value = found[0]
-    if isinstance(value, dict) and value.get("type") == "Feature":
-        value = value.get("geometry")
+    value = forms.jsonGeometry(value)
     # A part may name another one, and by a URL, which GDAL would fetch.
     bare = json.loads(json.dumps(value), object_hook=_withoutCrs)
     return Place(_fromOgr(ogr.CreateGeometryFromJson, json.dumps(bare)), crs)
