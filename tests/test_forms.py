@@ -102,7 +102,8 @@ class FormsTests(SynchronousTestCase):
 
     def test_oddTypes(self) -> None:
         """What stands where the type of GeoJSON should may be anything."""
-        for value in ([], ["Point"], {}, None, 1, "point", "Topology"):
+        values: tuple[object, ...] = ([], ["Point"], {}, None, 1, "point", "Topology")
+        for value in values:
             for text in (
                 json.dumps({"type": value}),
                 json.dumps({"Type": "Point", "type": value}),

@@ -95,7 +95,7 @@ class JobRoutes(Resource):
     def getChild(self, name: bytes, request: Request) -> IResource:
         jobId = name.decode("utf-8", "replace")
         if not jobId:
-            return self._indexResource()
+            return notFound() if request.postpath else self._indexResource()
         # Names of files may be of any bytes.
         rest = [os.fsdecode(part) for part in request.postpath or ()]
         if rest and not rest[-1]:
@@ -182,7 +182,7 @@ class Root(Resource):
         self.putChild(b"jobs", JobRoutes(access.localJob, jobRoutes))
 
     def getChild(self, name: bytes, request: Request) -> IResource:
-        if name:
+        if name or request.postpath:
             return notFound()
         _, _, query = request.uri.partition(b"?")
         service = (kvp.parseQuery(query).get("service") or "").upper()

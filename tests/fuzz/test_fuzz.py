@@ -121,8 +121,8 @@ class HarnessTests(unittest.TestCase):
     def test_guard(self) -> None:
         """A guard that lets through what it should not is found."""
         run = TARGETS["reference"].load()
-        inputs = (b"http://127.0.0.1/", b"//0x7f.1/", b"http://[::ffff:a00:1]/")
-        inputs += (b"\x7f\0\0\1", b"\0" * 15 + b"\1")
+        inputs = [b"http://127.0.0.1/", b"//0x7f.1/", b"http://[::ffff:a00:1]/"]
+        inputs += [b"\x7f\0\0\1", b"\0" * 15 + b"\1"]
         for data in inputs:
             self.assertIsNone(harness.attempt(run, data), data)
         self.patch(reaching, "_GUARD", Guard(["0.0.0.0/0", "::/0"]))

@@ -384,10 +384,11 @@ class RedirectTests(AttemptCase):
         """A URL that leads to another after some hops."""
 
         def answer(request: Request) -> bytes:
-            if not re.fullmatch(rb"/\d", request.path):
+            found = re.fullmatch(rb"/(\d)", request.path or b"")
+            if found is None:
                 request.setResponseCode(404)
                 return b""
-            left = int(request.path[1:])
+            left = int(found[1])
             request.setResponseCode(status)
             where = f"/{left - 1}" if left else target
             request.setHeader(b"Location", where.encode())

@@ -218,6 +218,10 @@ class TreeTests(SiteTestCase):
         for path in [
             "/nothing",
             "/nothing/at/all",
+            "//nothing",
+            "//",
+            "/status//j",
+            "/jobs//j",
             "/jobs",
             "/jobs/",
             "/jobs/j",
