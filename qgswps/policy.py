@@ -334,6 +334,9 @@ class _Reader:
         except yaml.YAMLError as error:
             text = f"{path}: expected YAML: {str(error).splitlines()[0]}"
             raise PolicyError(text, self.files) from None
+        except RecursionError:
+            text = f"{path}: expected YAML: it is nested too deeply"
+            raise PolicyError(text, self.files) from None
         if root is None:
             # It may be half written; and nothing is denied by saying nothing.
             text = f"{path}: expected {_oneOf(_TOP)}; the file is empty"

@@ -282,6 +282,15 @@ class ErrorTests(PolicyTestCase):
         Path(path).write_bytes(b"deny: \xff\n")
         self.assertIn("expected YAML", str(self.assertRaises(PolicyError, load, path)))
 
+    def test_deep(self) -> None:
+        """Nor is what is nested without end."""
+        for text in ("deny: " + "[" * 5000, "- " * 5000, "? " * 5000):
+            path = self.write(text)
+            error = self.assertRaises(PolicyError, load, path)
+            self.assertEqual(
+                str(error), f"{path}: expected YAML: it is nested too deeply"
+            )
+
     def test_noFile(self) -> None:
         """A file that is missing is still one to look for."""
         path = str(self.folder / "no.yml")
