@@ -24,7 +24,7 @@ from tests.fuzz.targets import TARGETS
 ROOT = Path(__file__).resolve().parents[2]
 
 #: Seconds that the process with QGIS may take.
-TIMEOUT = 240
+TIMEOUT = 600
 
 #: How much of the corpus is kept, in KiB.
 LARGEST = 400
