@@ -50,7 +50,7 @@ class Target:
     words: tuple[str, ...]
     needsQgis: bool = False
     largest: int = 4096
-    mutations: int = 3000
+    mutations: int = 1000
 
     @property
     def corpus(self) -> Path:
