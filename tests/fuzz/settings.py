@@ -51,7 +51,7 @@ def configuration(data: bytes) -> None:
         return
     for warning in warnings:
         # A name with odd characters is quoted.
-        assert warning.startswith((path, "QGSWPS_", "'QGSWPS_")), warning
+        assert warning.lstrip("'\"").startswith((path, "QGSWPS_")), warning
         warning.encode()
     _isWrittenAlike(settings)
 

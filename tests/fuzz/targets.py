@@ -248,7 +248,7 @@ TARGETS = {
         Target("gml", "tests.fuzz.layers:gml", _GML, True, mutations=150),
         Target("wkt", "tests.fuzz.layers:wkt", _WKT, True, 1024, mutations=150),
         Target("form", "tests.fuzz.protocol:textForm", (*_JSON, *_GML, *_WKT)),
-        Target("policy", "tests.fuzz.settings:accessPolicy", _YAML, mutations=500),
+        Target("policy", "tests.fuzz.settings:accessPolicy", _YAML, mutations=100),
         Target("map", "tests.fuzz.protocol:mapRequest", _MAP),
         Target("layer", "tests.fuzz.protocol:layerReference", _LAYER, largest=512),
     )
