@@ -178,12 +178,14 @@ def _exiting() -> Iterator[None]:
         raise SystemExit("\n".join(problems)) from None
 
 
-def _tryEndpoints(settings: Settings) -> None:
+def _tryEndpoints(settings: Settings, starting: bool = False) -> None:
     """
     Have Twisted parse the endpoints, whose forms only it and its plugins know.
 
-    @raise ConfigurationError: one is of no such form, or needs a file that
-        can't be read.
+    @param starting: the sockets that systemd passes have to be there; only
+        then are they.
+    @raise ConfigurationError: one is of no such form, needs a file that can't
+        be read, or a socket that is not there.
     """
     server = settings.server
     given = [("listen", endpoint) for endpoint in server.listen]
@@ -191,13 +193,21 @@ def _tryEndpoints(settings: Settings) -> None:
     if server.ssl and not server.listen:
         given.append(("ssl_cert", server.endpoints[0]))
     for key, endpoint in given:
-        # Its sockets are there only when systemd starts the server.
-        if endpoint.startswith("systemd:"):
-            continue
         try:
             # Nobody is to listen, so no reactor has to be there.
             serverFromString(None, endpoint)
         except Exception as error:
+            # That is how Twisted says that it has no such socket.
+            if isinstance(error, LookupError) and endpoint.startswith("systemd:"):
+                if not starting:
+                    continue
+                raise settings.problem(
+                    "server",
+                    key,
+                    f"systemd has passed no such socket as {endpoint!r}: start"
+                    " the server by its socket unit (qgswps.socket), or name an"
+                    " endpoint that needs none, such as tcp:8080",
+                ) from None
             raise settings.problem(
                 "server",
                 key,
@@ -244,6 +254,8 @@ def makeService(options: Options) -> MultiService:
     @raise SystemExit: there is something wrong with the configuration.
     """
     settings = options.settings()
+    with _exiting():
+        _tryEndpoints(settings, starting=True)
     setLevel(settings.logging.level)
     # The reactor's thread asks for the interpreter many times for each answer,
     # and would wait 5 ms each time that another thread parses something.

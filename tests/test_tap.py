@@ -122,6 +122,12 @@ class OptionsTests(SynchronousTestCase):
         settings = options("--listen", endpoint).settings()
         self.assertEqual(settings.server.endpoints, (endpoint,))
 
+    def test_systemdMisspelt(self) -> None:
+        """An endpoint of systemd must have the form of one all the same."""
+        made = options("--listen", "systemd:domian=INET:index=0")
+        error = self.assertRaises(SystemExit, made.settings)
+        self.assertIn("--listen: expected an endpoint, not 'systemd:", str(error))
+
     def test_everyOption(self) -> None:
         """Each option of the schema is one of the command line."""
         usage = str(tap.Options())
@@ -174,6 +180,21 @@ class MakeServiceTests(SynchronousTestCase):
             SystemExit, tap.makeService, options("--store", "redis://h")
         )
         self.assertEqual(str(error), "qgswps: --store: there is no such thing")
+
+    def test_noSocket(self) -> None:
+        """A server that systemd has passed no socket says so, and ends."""
+        for endpoint in ("systemd:domain=INET:index=0", "systemd:domain=INET:index=7"):
+            error = self.assertRaises(
+                SystemExit, tap.makeService, options("--listen", endpoint)
+            )
+            self.assertEqual(
+                str(error),
+                "qgswps: --listen: systemd has passed no such socket as"
+                f" {endpoint!r}: start the server by its socket unit"
+                " (qgswps.socket), or name an endpoint that needs none, such as"
+                " tcp:8080",
+            )
+        self.assertEqual(self.built, [])
 
 
 class PluginTests(SynchronousTestCase):
