@@ -1380,7 +1380,8 @@ def _readIni(path: str) -> dict[str, dict[str, str]]:
     try:
         with open(path, "rb") as file:
             data = file.read()
-        parser.read_string(data.decode("utf-8-sig"), path)
+        text = data.decode("utf-8-sig")
+        parser.read_string(text, path)
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror}") from None
     except ValueError as error:
@@ -1404,10 +1405,13 @@ def _readIni(path: str) -> dict[str, dict[str, str]]:
             f" {error.line.strip()!r}"
         ) from None
     except configparser.ParsingError as error:
+        # It has the lines, too, but from Python 3.13 on in another form.
+        lines = text.split("\n")
         raise ConfigurationError(
             *(
-                f"{path}: line {line}: expected key = value, not {source}"
-                for line, source in error.errors
+                f"{path}: line {line}: expected key = value,"
+                f" not {lines[line - 1].strip()!r}"
+                for line, _ in error.errors
             )
         ) from None
     return {name: dict(parser.items(name)) for name in parser.sections()}

@@ -449,7 +449,7 @@ class FileTests(ConfigTestCase):
         for text, expected in {
             "port = 1\n": "FILE: line 1: expected a section such as [server] before"
             " 'port = 1'",
-            "[server]\nport\n": r"FILE: line 2: expected key = value, not 'port\n'",
+            "[server]\nport\n": "FILE: line 2: expected key = value, not 'port'",
             "[server]\n[server]\n": "FILE: line 2: the section [server] is there twice",
             "[server]\nport=1\nport=1\n": "FILE: [server] port: line 3: the key is"
             " there twice",
