@@ -8,6 +8,8 @@
 # Settings are variables of the environment: --env QGSWPS_<SECTION>_<KEY>=…
 
 FROM debian:12-slim AS build
+# The slim image leaves out what the man pages are checked with.
+RUN rm -f /etc/dpkg/dpkg.cfg.d/*
 RUN apt-get update && apt-get install --yes --no-install-recommends \
     build-essential ca-certificates git python3-pip
 COPY . /source

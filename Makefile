@@ -12,7 +12,7 @@ export PYTHON
 
 .DEFAULT_GOAL = help
 .PHONY: help run test lint demo bench attack chaos fuzz coverage bareroot deb \
-	test-deb test-trixie clean distclean
+	test-deb test-image test-trixie clean distclean
 
 help:
 	@echo 'make run [PORT=8080]      install what is missing, serve the demo project'
@@ -27,6 +27,7 @@ help:
 	@echo 'make bareroot             prove run and test on a new Debian (root, some GB)'
 	@echo 'make deb                  the Debian packages, into dist/'
 	@echo 'make test-deb [SUITES=…]   build, install, upgrade and remove them in new Debians'
+	@echo 'make test-image            run what the Dockerfile says, without Docker (root)'
 	@echo 'make test-trixie          all tests in a new Debian 13 (TESTS= for some)'
 	@echo 'make clean                remove what runs and tests leave; distclean: all'
 
@@ -78,6 +79,9 @@ deb:
 
 test-deb:
 	@$(PYTHON) tools/testdeb.py $(SUITES)
+
+test-image:
+	@$(PYTHON) tools/testimage.py
 
 # The types that mypy looks at are those of Debian 12's Twisted.
 test-trixie:

@@ -6,10 +6,11 @@ Test the packages in new Debians, as an administrator would use them::
 
 In a minimal root of each release (see tools/bareroot, which needs root): the
 packages are built and looked at by lintian, the units by systemd-analyze; then
-all that it took to build is removed.  The service is started by hand, as its
-unit says, and then in a systemd that is booted in the root: installed in an
-earlier version, used, upgraded, removed, purged.  The last line counts the
-checks.
+all that it took to build is removed.  In a systemd that is booted in the root
+the service is used, hangs, runs out of memory; then it is installed in an
+earlier version, used, upgraded, removed, purged.  At last autopkgtest runs
+debian/tests, which without systemd does itself what the unit says.  The last
+line counts the checks.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ import socket
 import struct
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "debian" / "tests"))
 
 import installed  # noqa: E402
-from installed import Installed, run, status, until  # noqa: E402
+from installed import UNIT, Installed, run, status, until  # noqa: E402
 
 SUITES = ["bookworm", "trixie"]
 CONF = Path("/etc/qgswps/qgswps.conf")
@@ -41,7 +41,7 @@ PLUGINS = Path("/usr/lib/python3/dist-packages/twisted/plugins")
 #: What systemd-analyze may say at most.
 EXPOSURE = 2.0
 
-_SUMMARY = re.compile(r"^(\d+) passed, (\d+) failed$", re.MULTILINE)
+_SUMMARY = re.compile(r"(\d+) passed, (\d+) failed\n")
 
 
 # Outside: a root for each release
@@ -51,35 +51,48 @@ def outside(suites: list[str]) -> int:
     passed = failed = 0
     for suite in suites:
         begin = time.monotonic()
-        with tempfile.TemporaryFile("w+") as output:
-            process = subprocess.Popen(
-                [
-                    ROOT / "tools" / "bareroot",
-                    *("--worktree", "sh", "-c"),
-                    "apt-get -qq install --yes --no-install-recommends python3"
-                    " && exec python3 tools/testdeb.py --inside",
-                ],
-                env={**os.environ, "SUITE": suite},
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            assert process.stdout is not None
-            for line in process.stdout:
-                sys.stdout.write(line)
-                sys.stdout.flush()
-                output.write(line)
-            status = process.wait()
-            output.seek(0)
-            counts = _SUMMARY.findall(output.read())
-        for count in counts:
-            passed += int(count[0])
-            failed += int(count[1])
-        if status and not any(int(count[1]) for count in counts):
-            failed += 1
-            print(f"FAILED {suite}: it ended early, with status {status}")
+        counts = inRoot(suite, "tools/testdeb.py")
+        passed += counts[0]
+        failed += counts[1]
         print(f"== {suite}: {time.monotonic() - begin:.0f} s")
     print(f"{passed} passed, {failed} failed")
     return 1 if failed or not passed else 0
+
+
+def inRoot(suite: str, script: str) -> tuple[int, int]:
+    """
+    Run a script of the checkout with C{--inside} in a new root.
+
+    @return: how many checks passed, and how many failed; its lines "N passed, N
+        failed" say so.
+    """
+    passed = failed = 0
+    process = subprocess.Popen(
+        [
+            ROOT / "tools" / "bareroot",
+            *("--worktree", "sh", "-c"),
+            "apt-get -qq install --yes --no-install-recommends python3"
+            ' && exec python3 "$0" --inside',
+            script,
+        ],
+        env={**os.environ, "SUITE": suite},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        found = _SUMMARY.match(line)
+        if found is None:
+            sys.stdout.write(line)
+            sys.stdout.flush()
+        else:
+            passed += int(found[1])
+            failed += int(found[2])
+    status = process.wait()
+    if status and not failed:
+        failed += 1
+        print(f"FAILED {suite}: it ended early, with status {status}")
+    return passed, failed
 
 
 # Inside: the packages
@@ -196,6 +209,139 @@ def isInstalled(checks: Installed) -> None:
             run("gzip", "--test", f"/usr/share/man/{page}")
 
 
+def troubles(checks: Installed) -> None:
+    """What is to become of a service that hangs, or takes too much memory."""
+    checks.putProject()
+    checks.start()
+    job = checks.runJob()
+    hangs(checks)
+    checks.findJob(job, "after the server has hung")
+    outOfMemory(checks)
+    checks.takeAway()
+    (installed.SCRIPT.parent / "eat.py").unlink()
+
+
+def show(name: str) -> str:
+    """A property of the service's unit."""
+    return run("systemctl", "show", f"--property={name}", "--value", UNIT).strip()
+
+
+def hangs(checks: Installed) -> None:
+    """A server that does not answer systemd's watchdog."""
+    dropIn = Path(f"/run/systemd/system/{UNIT}.d/test.conf")
+    dropIn.parent.mkdir(parents=True)
+    dropIn.write_text("[Service]\nWatchdogSec=3\n")
+    run("systemctl", "daemon-reload")
+    with checks.check("the watchdog leaves a server alone that is well"):
+        run("systemctl", "restart", UNIT)
+        pid = show("MainPID")
+        time.sleep(8)
+        assert (show("MainPID"), show("NRestarts")) == (pid, "0")
+    with checks.check("the watchdog ends a server that hangs, and starts it again"):
+        before = installed.left()
+        os.kill(int(pid), signal.SIGSTOP)
+        until(lambda: show("Result") == "watchdog", "it is not ended", 30)
+        until(lambda: show("NRestarts") == "1", "it is not started", 60)
+        until(lambda: checks.service.isRunning, "it does not run", 60)
+        assert show("MainPID") not in ("0", pid)
+        assert len(installed.left()) == len(before), (before, installed.left())
+    dropIn.unlink()
+    run("systemctl", "daemon-reload")
+    run("systemctl", "restart", UNIT)
+
+
+#: A script that takes memory for as long as it gets some, up to 2 GB.
+_EAT = """
+    def name(self):
+        return "eat"
+
+    def createInstance(self):
+        return Eat()
+
+    def processAlgorithm(self, parameters, context, feedback):
+        eaten = [bytes([1]) * 2**24 for _ in range(128)]
+        return {"TOLD": str(len(eaten))}
+"""
+
+
+def outOfMemory(checks: Installed) -> None:
+    """
+    A job that the kernel ends for its memory.
+
+    systemd is told of that by cgroups of version 2 alone.  Where the kernel's
+    controller of memory is in version 1, a group there limits QGIS and its jobs,
+    and systemd is not told; but then the unit must not have said otherwise.
+    """
+    script = installed.SCRIPT.parent / "eat.py"
+    head = installed.REACH.partition("    def name(self)")[0]
+    script.write_text(head.replace("Reach", "Eat") + _EAT.lstrip("\n") + _REST)
+    checks.service.reload()
+    until(lambda: "script:eat" in installed.capabilities(), "no script:eat")
+    with (
+        memoryLimit() as how,
+        checks.check(f"a job that runs out of memory costs itself alone ({how})"),
+    ):
+        assert show("OOMPolicy") == "continue"
+        before = (show("MainPID"), show("NRestarts"))
+        url = f"{installed.URL}&REQUEST=Execute&IDENTIFIER=script:eat"
+        text = installed.fetch(url)
+        assert "ProcessFailed" in text or "Exception" in text, text[:2000]
+        assert "SIGKILL" in text, text[:2000]
+        assert checks.service.isRunning
+        assert before == (show("MainPID"), show("NRestarts"))
+        text = installed.fetch(installed.EXECUTE + installed.AS_DATA)
+        assert "ProcessSucceeded" in text, text[:2000]
+
+
+#: What both scripts have.
+_REST = """
+    def displayName(self):
+        return self.name()
+
+    def initAlgorithm(self, configuration=None):
+        self.addOutput(QgsProcessingOutputString("TOLD", "What came of it"))
+"""
+
+
+@contextlib.contextmanager
+def memoryLimit() -> Iterator[str]:
+    """
+    Let jobs of the service have 300 MiB.
+
+    @return: how.
+    """
+    if "memory" in Path("/sys/fs/cgroup/cgroup.controllers").read_text().split():
+        run("systemctl", "set-property", "--runtime", UNIT, "MemoryMax=900M")
+        run("systemctl", "set-property", "--runtime", UNIT, "MemorySwapMax=0")
+        yield "MemoryMax"
+        return
+    hierarchy = Path("/run/memory")
+    hierarchy.mkdir()
+    run("mount", "-t", "cgroup", "-o", "memory", "cgroup", str(hierarchy))
+    group = hierarchy / f"qgswps-test-{time.time_ns()}"
+    group.mkdir()
+    try:
+        (group / "memory.limit_in_bytes").write_text(str(300 * 2**20))
+        # What a process has already stays with the group that it comes from.
+        for pid in installed.processes():
+            (group / "cgroup.procs").write_text(str(pid))
+        yield "cgroup v1"
+    finally:
+        for pid in (group / "cgroup.procs").read_text().split():
+            with contextlib.suppress(OSError):
+                (hierarchy / "cgroup.procs").write_text(pid)
+        until(lambda: removed(group), "the group of memory is in use", 30)
+        run("umount", str(hierarchy))
+        hierarchy.rmdir()
+
+
+def removed(folder: Path) -> bool:
+    """Whether a folder could be removed."""
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+    return not folder.exists()
+
+
 def lifecycle(checks: Installed, previous: Path, current: Path) -> None:
     """An earlier version, its upgrade, its removal."""
     service = checks.service
@@ -219,7 +365,7 @@ def lifecycle(checks: Installed, previous: Path, current: Path) -> None:
         assert CONF.read_text() == text
         if not checks.underSystemd:
             service.start()
-        assert "Kept title" in fetchCapabilities()
+        assert "Kept title" in installed.capabilities()
     checks.findJob(job, "after the upgrade")
     if checks.underSystemd:
         sockets(checks)
@@ -245,10 +391,6 @@ def lifecycle(checks: Installed, previous: Path, current: Path) -> None:
         run("getent", "passwd", "qgswps")
 
 
-def fetchCapabilities() -> str:
-    return installed.fetch(f"{installed.URL}&REQUEST=GetCapabilities")
-
-
 def sockets(checks: Installed) -> None:
     """The socket unit, used as its head says."""
     text = CONF.read_text()
@@ -259,7 +401,7 @@ def sockets(checks: Installed) -> None:
         run("systemctl", "stop", "qgswps.service")
         run("systemctl", "start", "qgswps.socket")
         # Who connects starts it, and is told to come again.
-        until(lambda: "Kept title" in fetchCapabilities(), "no answer", 60)
+        until(lambda: "Kept title" in installed.capabilities(), "no answer", 60)
         until(lambda: checks.service.isRunning, "it does not run", 60)
 
 
@@ -373,21 +515,29 @@ def inside() -> int:
     failed = checks.report()
     if failed:
         return failed
-    service = ROOT / "debian" / "tests" / "service"
-    print("== by hand, as the unit says", flush=True)
     me = [sys.executable, __file__]
-    alone = '"$0" "$1" --loopback && exec "$2"'
-    failed |= status("unshare", "--net", "sh", "-c", alone, *me, str(service))
     print("== in a systemd", flush=True)
-    Path("/usr/sbin/policy-rc.d").unlink(missing_ok=True)
+    policy = Path("/usr/sbin/policy-rc.d")
+    refusing = policy.read_text()
+    policy.unlink()
     # There are no user namespaces in a chroot.
     dropIn = Path("/etc/systemd/system/redis-server.service.d/test.conf")
     dropIn.parent.mkdir(exist_ok=True)
     dropIn.write_text("[Service]\nPrivateUsers=no\n")
     with booted() as enter:
-        failed |= status(*enter, str(service))
+        failed |= status(*enter, str(ROOT / "debian" / "tests" / "service"))
+        failed |= status(*enter, *me, "--troubles")
         failed |= status(*enter, *me, "--lifecycle", str(previous), str(current))
-    return failed
+    print("== by autopkgtest", flush=True)
+    policy.write_text(refusing)
+    policy.chmod(0o755)
+    aptGet("install", "--no-install-recommends", "autopkgtest")
+    # No network, and so ports that nobody else has.
+    alone = '"$0" "$1" --loopback && shift && exec "$@"'
+    packages = [str(path) for path in sorted(current.glob("*.deb"))]
+    command = ["autopkgtest", "--no-built-binaries", *packages, str(ROOT)]
+    command += ["--", "null"]
+    return failed | status("unshare", "--net", "sh", "-c", alone, *me, *command)
 
 
 def main(arguments: list[str]) -> int:
@@ -400,6 +550,10 @@ def main(arguments: list[str]) -> int:
         case ["--loopback"]:
             loopback()
             return 0
+        case ["--troubles"]:
+            with Installed() as checks:
+                troubles(checks)
+            return checks.report()
         case ["--lifecycle", previous, current]:
             with Installed() as checks:
                 lifecycle(checks, Path(previous), Path(current))

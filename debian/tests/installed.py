@@ -8,6 +8,7 @@ Uses the standard library alone, since it runs where nothing else is installed.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import grp
 import os
 import pwd
@@ -37,6 +38,55 @@ EXECUTE = (
 )
 AS_DATA = "&RESPONSEDOCUMENT=OUTPUT@mimeType=application/vnd.geo%2Bjson"
 STORED = f"{AS_DATA}&storeExecuteResponse=true"
+
+#: A script that tries what the service's user may do, and a job may not.
+SCRIPT = Path("/etc/qgswps/algorithms/scripts/reach.py")
+REACH = """\
+import resource
+import socket
+from pathlib import Path
+
+from qgis.core import QgsProcessingAlgorithm, QgsProcessingOutputString
+
+
+class Reach(QgsProcessingAlgorithm):
+    def name(self):
+        return "reach"
+
+    def displayName(self):
+        return "Reach"
+
+    def createInstance(self):
+        return Reach()
+
+    def initAlgorithm(self, configuration=None):
+        self.addOutput(QgsProcessingOutputString("TOLD", "What came of it"))
+
+    def processAlgorithm(self, parameters, context, feedback):
+        state = Path("/var/lib/qgswps")
+        told = []
+        for what, attempt in [
+            ("own", lambda: Path("own").write_text("")),
+            ("read", lambda: (state / "instance").read_text()),
+            ("write", lambda: (state / "reached").write_text("")),
+            ("connect", lambda: socket.create_connection(("127.0.0.1", 6379))),
+        ]:
+            try:
+                attempt()
+                told.append(f"{what}: done")
+            except OSError as error:
+                told.append(f"{what}: {type(error).__name__}")
+        limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
+        told.append(f"memory: {limit >> 20}")
+        return {"TOLD": ", ".join(told)}
+"""
+#: What it tells, by the first version of Landlock that has it told.
+TOLD = {
+    0: "own: done, read: done, write: done, connect: done",
+    1: "own: done, read: PermissionError, write: PermissionError, connect: done",
+    4: "own: done, read: PermissionError, write: PermissionError,"
+    " connect: PermissionError",
+}
 
 #: Seconds that anything may take before it counts as stuck.
 PATIENCE = 120
@@ -92,6 +142,12 @@ def run(*command: str, **options: Any) -> str:
 def status(*command: str) -> int:
     """The exit status of a command."""
     return subprocess.run(command, check=False).returncode
+
+
+def landlock() -> int:
+    """The version of Landlock that this kernel has; 0 if it has none."""
+    # landlock_create_ruleset(2), asked for its version.
+    return max(0, int(ctypes.CDLL(None).syscall(444, None, 0, 1)))
 
 
 class Unit:
@@ -280,6 +336,8 @@ class Installed:
         trace: TracebackType | None,
     ) -> bool:
         if isinstance(error, AssertionError):
+            # What is between checks counts as well.
+            self.failed = self.failed or 1
             print(f"   {error}", flush=True)
             with contextlib.suppress(Exception):
                 print(self.service.log()[-5000:], flush=True)
@@ -319,6 +377,12 @@ class Installed:
             if file.is_file():
                 shutil.copy(file, PROJECTS)
 
+    def takeAway(self) -> None:
+        """Undo L{putProject}, and what L{reload} put beside it."""
+        SCRIPT.unlink(missing_ok=True)
+        for file in DEMO.iterdir():
+            (PROJECTS / file.name).unlink(missing_ok=True)
+
     def _startRedis(self) -> None:
         if not self.underSystemd and self._redis is None:
             self._redis = subprocess.Popen(
@@ -334,7 +398,7 @@ class Installed:
         with self.check("it says how it is"):
             until(self.service.state, "no STATUS", 10)
         with self.check("it answers, and its documents are whole"):
-            text = fetch(f"{URL}&REQUEST=GetCapabilities")
+            text = capabilities()
             assert "native:buffer" in text, text[:2000]
             assert text.rstrip().endswith("Capabilities>"), text[-200:]
         with self.check("it runs as its user"):
@@ -353,6 +417,9 @@ class Installed:
             stamped = [line for line in lines if re.match(r"\d{4}-\d\d-\d\d", line)]
             assert lines, "the log is empty"
             assert not stamped, stamped[:3]
+        with self.check("it finds the plugin in Twisted's list of them"):
+            wrong = [line for line in lines if "plugin cache" in line]
+            assert not wrong, wrong
 
     def runJob(self) -> str:
         """
@@ -384,11 +451,19 @@ class Installed:
             assert "FeatureCollection" in text, text[:2000]
 
     def reload(self) -> None:
-        with self.check("it reloads, and answers on"):
-            before = self.service.log()
+        with self.check("it reloads, and then has a new script"):
+            SCRIPT.write_text(REACH)
             self.service.reload()
-            until(lambda: self.service.log() != before, "no word of it in the log")
-            assert "native:buffer" in fetch(f"{URL}&REQUEST=GetCapabilities")
+            until(lambda: "script:reach" in capabilities(), "no script:reach")
+            assert "native:buffer" in capabilities()
+        version = landlock()
+        with self.check(f"a job is in its sandbox (Landlock {version})"):
+            text = fetch(f"{URL}&REQUEST=Execute&IDENTIFIER=script:reach")
+            expected = TOLD[max(each for each in TOLD if each <= version)]
+            # The default of sandbox.memory.
+            assert f">{expected}, memory: 8192<" in text, text[:3000]
+            unable = "has no Landlock" in self.service.log()
+            assert unable == (not version), self.service.log()[-3000:]
 
     def restart(self) -> None:
         with self.check("it stops and starts"):
@@ -402,6 +477,11 @@ class Installed:
             until(lambda: not left(), f"processes are left: {left()}", 10)
 
 
+def capabilities() -> str:
+    """The service's capabilities."""
+    return fetch(f"{URL}&REQUEST=GetCapabilities")
+
+
 def commandLine(pid: int) -> str:
     """The command line of a process, empty if it is gone."""
     with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline") as file:
@@ -409,12 +489,17 @@ def commandLine(pid: int) -> str:
     return ""
 
 
-def left() -> list[str]:
-    """The command lines of the processes of the service's user."""
+def processes() -> list[int]:
+    """The processes of the service's user."""
     user = pwd.getpwnam("qgswps").pw_uid
     found = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError):
             if os.stat(f"/proc/{pid}").st_uid == user:
-                found.append(commandLine(int(pid)))
+                found.append(int(pid))
     return found
+
+
+def left() -> list[str]:
+    """The command lines of the processes of the service's user."""
+    return [commandLine(pid) for pid in processes()]
