@@ -531,8 +531,9 @@ def inside() -> int:
     print("== by autopkgtest", flush=True)
     policy.write_text(refusing)
     policy.chmod(0o755)
-    aptGet("install", "--no-install-recommends", "autopkgtest")
-    # No network, and so ports that nobody else has.
+    aptGet("install", "--no-install-recommends", "autopkgtest", "dpkg-dev")
+    # No network, and so ports that nobody else has.  All it takes is there.
+    Path("/etc/apt/sources.list").write_text("")
     alone = '"$0" "$1" --loopback && shift && exec "$@"'
     packages = [str(path) for path in sorted(current.glob("*.deb"))]
     command = ["autopkgtest", "--no-built-binaries", *packages, str(ROOT)]
