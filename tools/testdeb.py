@@ -528,17 +528,28 @@ def inside() -> int:
         failed |= status(*enter, str(ROOT / "debian" / "tests" / "service"))
         failed |= status(*enter, *me, "--troubles")
         failed |= status(*enter, *me, "--lifecycle", str(previous), str(current))
-    print("== by autopkgtest", flush=True)
     policy.write_text(refusing)
     policy.chmod(0o755)
+    return failed | byAutopkgtest(current)
+
+
+def byAutopkgtest(folder: Path) -> int:
+    """
+    debian/tests, as Debian has them run, with the packages of a folder.
+
+    @return: the exit status; a test that is skipped is a failure, too.
+    """
+    print("== by autopkgtest", flush=True)
     aptGet("install", "--no-install-recommends", "autopkgtest", "dpkg-dev")
+    command = [sys.executable, __file__, "--loopback"]
+    # What null does not promise: this root is a container.
+    command += ["autopkgtest", "--ignore-restrictions=isolation-container"]
+    command += ["--no-built-binaries", *map(str, sorted(folder.glob("*.deb")))]
+    command += [str(ROOT), "--", "null"]
     # No network, and so ports that nobody else has.  All it takes is there.
     Path("/etc/apt/sources.list").write_text("")
-    alone = '"$0" "$1" --loopback && shift && exec "$@"'
-    packages = [str(path) for path in sorted(current.glob("*.deb"))]
-    command = ["autopkgtest", "--no-built-binaries", *packages, str(ROOT)]
-    command += ["--", "null"]
-    return failed | status("unshare", "--net", "sh", "-c", alone, *me, *command)
+    alone = '"$0" "$1" "$2" && shift 2 && exec "$@"'
+    return status("unshare", "--net", "sh", "-c", alone, *command)
 
 
 def main(arguments: list[str]) -> int:
@@ -551,6 +562,8 @@ def main(arguments: list[str]) -> int:
         case ["--loopback"]:
             loopback()
             return 0
+        case ["--autopkgtest", folder]:
+            return byAutopkgtest(Path(folder))
         case ["--troubles"]:
             with Installed() as checks:
                 troubles(checks)
