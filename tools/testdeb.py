@@ -324,7 +324,9 @@ def memoryLimit() -> Iterator[str]:
         (group / "memory.limit_in_bytes").write_text(str(300 * 2**20))
         # What a process has already stays with the group that it comes from.
         for pid in installed.processes():
-            (group / "cgroup.procs").write_text(str(pid))
+            # Those of before the reload are about to end.
+            with contextlib.suppress(ProcessLookupError):
+                (group / "cgroup.procs").write_text(str(pid))
         yield "cgroup v1"
     finally:
         for pid in (group / "cgroup.procs").read_text().split():
