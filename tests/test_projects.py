@@ -469,7 +469,7 @@ class LayerFileTests(SummaryTestCase):
         A file that was perhaps changed while the layers were opened does not
         count as seen, whatever its time says.
         """
-        self.patch(projects, "_LAG", 0)
+        self.patch(projects, "_LAG", 10**9)
         d = self.ask()
         self.save("data.gpkg", 5)
         self.make(attrs.evolve(summary("early"), files=(self.data,)))
@@ -484,7 +484,7 @@ class LayerFileTests(SummaryTestCase):
 
     def test_goneMeanwhile(self) -> None:
         """A file that went while the layers were opened was perhaps seen."""
-        self.patch(projects, "_LAG", 0)
+        self.patch(projects, "_LAG", 10**9)
         d = self.ask()
         os.unlink(self.data)
         self.make(attrs.evolve(summary("with"), files=(self.data,)))

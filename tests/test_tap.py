@@ -394,7 +394,7 @@ class PackageTests(SynchronousTestCase):
             for path in folder.rglob("*")
             if path.is_file()
             and "__pycache__" not in path.parts
-            and not path.parent.name.endswith(".dist-info")
+            and not any(part.endswith(".dist-info") for part in path.parts)
         }
 
     def assertComplete(self) -> None:

@@ -36,7 +36,10 @@ _NOTHING_SAID = ("application/octet-stream", "binary/octet-stream")
 
 
 def inputFormats(kinds: Sequence[str]) -> tuple[Format, ...]:
-    """The formats in which layers of these kinds may be sent."""
+    """
+    The formats in which layers of these kinds may be sent; empty for kinds that
+    only a project has, such as point clouds.
+    """
     vector = not kinds or bool(_VECTORS & set(kinds))
     raster = not kinds or "raster" in kinds
     mesh = not kinds or "mesh" in kinds
@@ -57,6 +60,10 @@ def load(
     @raise OWSError: it is not what it should be.
     """
     accepted = {formats.baseType(f.mimeType) for f in inputFormats(kinds)}
+    if not accepted:
+        raise invalid(
+            identifier, f"{identifier} can't be sent: expected a layer of the project"
+        )
     readers = [reader for reader in READERS if accepted & set(reader.mimeTypes)]
     said = formats.baseType(given.format.mimeType)
     if said in _NOTHING_SAID:

@@ -274,7 +274,10 @@ class ActivatedServer(LiveServer):
         names += ["LANG", "PYTHONPATH", "QGSWPS_CACHE_ROOTDIR"]
         names += ["QGSWPS_PROCESSING_PROVIDERS_MODULE_PATH"]
         passed = [word for name in names for word in ("-E", name)]
-        return ["systemd-socket-activate", "-l", f"127.0.0.1:{self.port}", *passed]
+        # systemd itself names each socket, and newer Twisted wants that.
+        named = "--fdname=qgswps.socket"
+        address = f"127.0.0.1:{self.port}"
+        return ["systemd-socket-activate", "-l", address, named, *passed]
 
 
 def inodes(pid: int) -> set[str]:

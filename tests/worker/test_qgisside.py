@@ -23,8 +23,8 @@ from twisted.trial import unittest
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = Path(__file__).parent / "qgisside"
 
-#: Seconds that all tests together may take.
-TIMEOUT = 240
+#: Seconds that all tests together may take; mostly it is less than a minute.
+TIMEOUT = 600
 
 
 class Outcome(NamedTuple):

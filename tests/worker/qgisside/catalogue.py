@@ -85,7 +85,9 @@ class CatalogueTests(unittest.TestCase):
                 self.assertTrue(each.title, where)
                 self.assertIn(each.minOccurs, (0, 1), where)
                 self.assertGreaterEqual(each.maxOccurs, 1, where)
-                if isinstance(each.data, LayerType):
+                if isinstance(each.data, LayerType) and each.data.kinds != (
+                    "vectortile",
+                ):
                     self.assertTrue(each.data.formats, where)
                 if isinstance(each.data, LiteralType) and each.data.allowed:
                     self.assertIn(each.data.default, (None, *each.data.allowed), where)

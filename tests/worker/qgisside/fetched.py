@@ -10,6 +10,7 @@ from typing import Any
 from unittest import mock
 
 from qgis.core import (
+    QgsProcessing,
     QgsProcessingParameterFile,
     QgsProcessingParameterGeometry,
     QgsProcessingParameterMatrix,
@@ -217,7 +218,7 @@ class FetchedParameterTests(FetchedCase):
     def test_files(self) -> None:
         """A file stays on the disk, however large it is."""
         wanted = QgsProcessingParameterFile("P", "P", extension="las")
-        several = QgsProcessingParameterMultipleLayers("P", "P", 4)
+        several = QgsProcessingParameterMultipleLayers("P", "P", QgsProcessing.TypeFile)
         with mock.patch.object(base, "content", side_effect=AssertionError):
             for param in (wanted, several):
                 path = self.value(param, b"LASF")
