@@ -5,7 +5,7 @@ from __future__ import annotations
 import locale
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -72,10 +72,12 @@ def start(
     _kept.append(application)
     # Qt took over the locale of the environment.
     locale.setlocale(locale.LC_NUMERIC, "C")
-    for key, value in {**_SETTINGS, **settings.qgisSettings}.items():
-        QgsSettings().setValue(key, value)
+    chosen = {**_SETTINGS, **settings.qgisSettings}
+    _choose(chosen)
     _forwardMessages(log or _toStderr)
     application.initQgis()
+    # From here on QGIS 3.40 has its settings in another file.
+    _choose(chosen)
     for module in (gdal, ogr, osr):
         module.UseExceptions()
     gdal.SetConfigOption("GML_DOWNLOAD_SCHEMA", "NO")
@@ -97,6 +99,11 @@ def _ownProfile(profile: str) -> None:
         os.environ[variable] = folder
     # Qt wants it to be private.
     os.chmod(os.environ["XDG_RUNTIME_DIR"], 0o700)
+
+
+def _choose(settings: Mapping[str, str]) -> None:
+    for key, value in settings.items():
+        QgsSettings().setValue(key, value)
 
 
 def _toStderr(level: str, text: str) -> None:

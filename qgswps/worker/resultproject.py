@@ -155,6 +155,10 @@ def write(
     _publish(project, valid, source)
     _setExtent(project, valid)
     project.writeEntryBool("Paths", "/Absolute", False)
+    # Newer QGIS has an empty collection of styles in each project, and would
+    # write it into an archive beside.
+    for attached in project.attachedFiles():
+        project.removeAttachedFile(attached)
     scratch = f"{target[: -len('.qgs')]}.{os.getpid()}.new.qgs"
     try:
         if not project.write(scratch):
