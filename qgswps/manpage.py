@@ -47,7 +47,9 @@ def _head(name: str, section: int, what: str, title: str) -> Iterator[str]:
     yield f'.TH {name.upper()} {section} "" "qgswps {qgswps.__version__}" "{title}"'
     # No word of a configuration is to be broken.
     yield ".nh"
+    # Nor is a line to be padded; groff 1.23 sets that again with each paragraph.
     yield ".ad l"
+    yield ".ds AD l"
     yield ".SH NAME"
     yield f"{name} \\- {what}"
 
