@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -19,6 +20,17 @@ def inThread(reactor: Any, work: Callable[..., T], *arguments: Any) -> Deferred[
         reactor, reactor.getThreadPool(), work, *arguments
     )
     return d
+
+
+def collect() -> None:
+    """
+    Free what many that have gone have left, and give that back to the system.
+
+    Connections and requests refer to each other; Python looks for such of its
+    own accord only when there is much more of it.
+    """
+    gc.collect()
+    trim()
 
 
 def trim() -> None:

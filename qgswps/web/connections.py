@@ -20,7 +20,7 @@ from twisted.internet.task import LoopingCall
 
 from qgswps.audit import note
 from qgswps.journal import Logger
-from qgswps.threads import inThread, trim
+from qgswps.threads import collect, inThread
 
 log = Logger()
 
@@ -191,7 +191,7 @@ class Connections:
         """Give back the memory of those that have gone, if they were many."""
         if self._most >= _MANY and len(self) < self._most / 2:
             self._most = 0
-            inThread(self._reactor, trim).addErrback(
+            inThread(self._reactor, collect).addErrback(
                 lambda reason: log.failure("memory can't be given back", reason)
             )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -56,6 +57,12 @@ _LARGE_BODY = 16 * 1024
 #: take many times the memory that they have bytes, and threads keep the reactor
 #: waiting.
 _HUGE_BODY = 1024 * 1024
+
+#: After one of either kind, the next one waits for so many times what that took,
+#: but for so many seconds at most: whoever sends nothing else slows down nobody
+#: but those who send such bodies, too.
+_REST = 9
+_LONGEST_REST = 2.0
 
 #: How much of documents is kept, compressed, in bytes.
 _KEPT = 4 * 2**20
@@ -217,12 +224,16 @@ class OWSEndpoint:
 
         def parseAndRelease() -> Operation:
             # Here, since a thread goes on when its client goes away.
+            begun = time.monotonic()
             try:
                 return parse()
             finally:
                 if isHuge:
                     trim()
-                self._reactor.callFromThread(place.release)
+                rest = min((time.monotonic() - begun) * _REST, _LONGEST_REST)
+                self._reactor.callFromThread(
+                    self._reactor.callLater, rest, place.release
+                )
 
         await place.acquire()
         return await inThread(self._reactor, parseAndRelease)

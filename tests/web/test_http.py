@@ -430,7 +430,7 @@ class CrowdTests(ChannelTestCase):
     def test_memory(self) -> None:
         """When most of many have gone, their memory is given back, once."""
         given = []
-        self.patch(connections, "trim", lambda: given.append(len(self.connections)))
+        self.patch(connections, "collect", lambda: given.append(len(self.connections)))
         self.patch(connections, "_MANY", 4)
         many = [self.connect(f"192.0.2.{n}") for n in range(3)]
         for each in many:

@@ -28,6 +28,7 @@ from qgswps.model import (
     Task,
 )
 from qgswps.pool.exits import Exit, WorkerLost
+from qgswps.web import ows
 from qgswps.web.http import LINGER
 from qgswps.web.ows import XML, refusal
 from tests.fakes import Exchange, FakeExecution, makeJob
@@ -195,6 +196,20 @@ class ExecuteTests(OWSTestCase):
         self.assertIn(b"NoApplicableCode", response.read())
         self.assertEqual(self.executor.executions, [])
 
+    def test_largeBodies(self) -> None:
+        """After one the next one waits; those that are small don't."""
+        self.patch(ows, "_REST", 10**9)
+        self.patch(ows, "_LARGE_BODY", 600)
+        self.executor.capacity = 3
+        large = POST.format("a" * 500).encode()
+        for count, body in ((1, large), (1, large), (2, POST.format("a").encode())):
+            self.exchange("/ows/", method="POST", body=body)
+            self.assertEqual(len(self.executor.executions), count)
+        self.reactor.advance(ows._LONGEST_REST)
+        self.assertEqual(len(self.executor.executions), 3)
+        for execution in self.executor.executions:
+            self.succeed(execution, OUT=LiteralValue("b"))
+
     def test_compressedBody(self) -> None:
         """A compressed body is unpacked, as far as it is not too large then."""
         for encoding, pack in (
@@ -214,6 +229,7 @@ class ExecuteTests(OWSTestCase):
                 execution = self.executor.executions[-1]
                 self.succeed(execution, OUT=LiteralValue("b"))
                 self.document(exchange)
+                self.reactor.advance(ows._LONGEST_REST)
         before = len(self.executor.executions)
         bomb = gzip.compress(POST.format("a" * 10_000).encode())
         good = gzip.compress(POST.format("a").encode())
@@ -234,6 +250,7 @@ class ExecuteTests(OWSTestCase):
                     body=body,
                     Content_Encoding=encoding,
                 )
+                self.reactor.advance(ows._LONGEST_REST)
         self.assertEqual(len(self.executor.executions), before)
 
     def test_form(self) -> None:
