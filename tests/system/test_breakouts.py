@@ -139,7 +139,6 @@ class ExpressionTests(BreakoutCase):
             {
                 "INPUT": "cities",
                 "FIELD_NAME": "x",
-                "FIELD_TYPE": "String",
                 "FORMULA": text,
             },
             MAP="world",
@@ -487,7 +486,11 @@ class ArchiveTests(BreakoutCase):
         target = io.BytesIO()
         with zipfile.ZipFile(target, "w") as archive:
             archive.writestr(link, "/etc/passwd")
-        self.assertRefused(self.send(target.getvalue(), ZIP), "not valid CSV")
+        # It is a file with that text, which newer GDAL takes for a table.
+        answer = self.send(target.getvalue(), ZIP)
+        if answer.status != 200:
+            self.assertRefused(answer, "not valid CSV")
+        self.assertNotIn("root:", answer.text)
 
     def test_inOther(self) -> None:
         """What is not read plain is not read packed either."""
