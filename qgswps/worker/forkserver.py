@@ -7,6 +7,7 @@ from the same pristine state.
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import gc
 import math
@@ -37,6 +38,10 @@ from qgswps.worker import isolation, qgisapp
 from qgswps.worker.loop import BlockingTransport
 from qgswps.worker.sandbox import Sandbox
 from qgswps.worker.supervision import Supervisor
+
+#: Seconds that processes may take to end that were killed.  The server waits
+#: for longer than that.
+_LAST = 2.0
 
 
 class ForkServerProtocol(QuietAMP):
@@ -159,8 +164,13 @@ class ForkServerProtocol(QuietAMP):
         isolation.endTrees(self._excesses)
 
     def killAll(self) -> None:
-        """End all workers, and all that they have started."""
+        """End all workers, and all that they have started; wait until they have."""
         isolation.endTrees(isolation.orphans(set()))
+        deadline = time.monotonic() + _LAST
+        with contextlib.suppress(ChildProcessError):
+            while time.monotonic() < deadline:
+                if os.waitpid(-1, os.WNOHANG)[0] == 0:
+                    time.sleep(0.005)
 
     def log(self, level: str, text: str) -> None:
         """Send a line to the server's log."""
