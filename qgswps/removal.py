@@ -66,7 +66,8 @@ def _empty(folder: int) -> None:
             try:
                 for each in os.listdir(below):
                     if not _unlinked(each, below):
-                        _bringUp(each, below, folder)
+                        with contextlib.suppress(OSError):
+                            _bringUp(each, below, folder)
                 os.rmdir(name, dir_fd=folder)
             except OSError:
                 stuck.add(name)

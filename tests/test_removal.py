@@ -16,9 +16,10 @@ from tests.live import ROOT
 
 _AS_NOBODY = """
 import os, sys
+# Before, since nobody may not be able to read a checkout of root's.
+from qgswps import removal
 os.setgid(65534)
 os.setuid(65534)
-from qgswps import removal
 removal.removeTree(sys.argv[1])
 """
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from qgswps import processes
 from qgswps.jobfiles import LOG, TASK
@@ -44,8 +45,8 @@ def taken(directory: str, most: int) -> int:
     """
     The room that all in a directory takes, in bytes.
 
-    @param most: with more it is enough; folders so deep in each other that
-        nobody can look into them are more.
+    @param most: with more it is enough; folders that nobody can look into,
+        since they are closed or too deep in each other, are more.
     """
     total = 0
     folders = [directory]
@@ -60,7 +61,7 @@ def taken(directory: str, most: int) -> int:
                         folders.append(entry.path)
         except OSError as error:
             # Else a job has done away with it meanwhile.
-            if error.errno == errno.ENAMETOOLONG:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR):
                 return most + 1
     return total
 
@@ -157,7 +158,7 @@ class DiskWatch:
         begun = self._reactor.seconds()
         looking = inThread(self._reactor, self._measure)
         looking.addCallback(self._judge, begun)
-        looking.addErrback(lambda why: log.failure("a disk can't be watched", why))
+        looking.addErrback(self._failed)
 
     def _measure(self) -> int:
         return taken(self._directory, self._most) + unlinked(
@@ -177,6 +178,11 @@ class DiskWatch:
             f"its files took more than the {self._most // _MEBIBYTE} MiB of the disk"
             " that sandbox.disk allows"
         )
+
+    def _failed(self, reason: Failure) -> None:
+        log.failure("a disk can't be watched", reason)
+        if self._running:
+            self._wait(INTERVAL * _SHARE)
 
     def stop(self) -> None:
         """The job has ended."""

@@ -19,6 +19,9 @@ from qgswps.pool.forkserver import ForkServer
 from qgswps.pool.worker import Worker
 from qgswps.threads import inThread
 
+#: Seconds that a worker may go on when it has answered.
+LONGEST_END = 30.0
+
 
 @implementer(IExecution)
 class Execution:
@@ -46,6 +49,7 @@ class Execution:
         self._observer = observer
         self._worker: Worker | None = None
         self._disk = DiskWatch(reactor, directory, disk, self._end)
+        self._ending: Any = None
 
     def begin(self, forkServer: ForkServer) -> None:
         """Take a worker of this fork server."""
@@ -68,6 +72,8 @@ class Execution:
 
     def _exited(self, exit: Exit) -> Exit | Deferred[Exit]:
         self._disk.stop()
+        if self._ending is not None and self._ending.active():
+            self._ending.cancel()
         if not self._disk.exceeded:
             return exit
         # Others may need the room.
@@ -80,6 +86,10 @@ class Execution:
 
     def _read(self, answer: dict[str, str]) -> Deferred[Result]:
         self._disk.stop()
+        # It has nothing more to do, and a place that others wait for.
+        self._ending = self._reactor.callLater(
+            LONGEST_END, self._end, "it did not end after its work"
+        )
         path = os.path.join(self._directory, os.path.basename(answer["result"]))
         return inThread(self._reactor, codec.read, path, Result)
 

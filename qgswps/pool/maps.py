@@ -12,7 +12,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 from collections.abc import Callable
 from typing import Any
 
@@ -31,6 +30,7 @@ from qgswps.pool.exits import WorkerLost
 from qgswps.pool.forkserver import ForkServer
 from qgswps.pool.pool import ProcessPool
 from qgswps.pool.worker import Worker
+from qgswps.removal import removeTree
 from qgswps.threads import inThread
 
 log = Logger()
@@ -178,7 +178,7 @@ class MapWorkers:
     def start(self) -> None:
         """Take requests from now on."""
         # What an earlier run, which was killed, has left behind.
-        shutil.rmtree(self._folder, ignore_errors=True)
+        removeTree(self._folder)
         os.makedirs(self._folder, mode=0o700, exist_ok=True)
         self._running = True
 
@@ -452,7 +452,7 @@ class MapWorkers:
         worker.condemned = True
         if worker.timer is not None and worker.timer.active():
             worker.timer.cancel()
-        tidying = inThread(self._reactor, shutil.rmtree, worker.folder, True)
+        tidying = inThread(self._reactor, removeTree, worker.folder)
         tidying.addBoth(lambda _: self._gone(worker))
         return exit
 

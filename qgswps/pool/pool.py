@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -33,6 +32,7 @@ from qgswps.model import (
 from qgswps.pool.commands import SummarizeProject, WorkerFault
 from qgswps.pool.execution import Execution
 from qgswps.pool.forkserver import ForkServer, ForkServerFailed, State
+from qgswps.removal import removeTree
 from qgswps.threads import inThread
 
 log = Logger()
@@ -55,7 +55,7 @@ def _discard(folder: str, *prefixes: str) -> None:
             if not entry.name.startswith(prefixes):
                 continue
             if entry.is_dir(follow_symlinks=False):
-                shutil.rmtree(entry.path, ignore_errors=True)
+                removeTree(entry.path)
             else:
                 os.unlink(entry.path)
 
@@ -409,7 +409,7 @@ class ProcessPool(Service):
         output = os.path.join(folder, "summary.json")
 
         def clean(result: Any) -> Any:
-            shutil.rmtree(folder, ignore_errors=True)
+            removeTree(folder)
             return result
 
         summarizing = Deferred.fromCoroutine(self._summarizeNow(map, known, output))

@@ -27,8 +27,8 @@ _KIBIBYTE = 2**10
 #: What a process has of its own, in KiB: of C{/proc/PID/status}, where what
 #: several share counts for each of them, and of C{/proc/PID/smaps_rollup},
 #: where they share it.
-_RESIDENT = re.compile(r"^Rss(?:Anon|Shmem):\s*(\d+) kB", re.MULTILINE)
-_PROPORTIONAL = re.compile(r"^Pss_(?:Anon|Shmem):\s*(\d+) kB", re.MULTILINE)
+_RESIDENT = re.compile(r"^(?:Rss(?:Anon|Shmem)|VmSwap):\s*(\d+) kB", re.MULTILINE)
+_PROPORTIONAL = re.compile(r"^(?:Pss_(?:Anon|Shmem)|SwapPss):\s*(\d+) kB", re.MULTILINE)
 
 
 class Supervisor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from pathlib import Path
@@ -61,6 +62,19 @@ class TakenTests(Case):
     def test_gone(self) -> None:
         """A directory that is gone takes nothing."""
         self.assertEqual(disk.taken("/nonexistent", 1), 0)
+
+    def test_closed(self) -> None:
+        """A folder that nobody can look into counts as too much."""
+        real = os.scandir
+
+        def scandir(path: str) -> object:
+            if path.endswith("deep"):
+                raise PermissionError(errno.EACCES, "it is closed")
+            return real(path)
+
+        self.assertLess(self.taken(MEBIBYTE), MEBIBYTE)
+        self.patch(os, "scandir", scandir)
+        self.assertGreater(self.taken(MEBIBYTE), MEBIBYTE)
 
     def test_deep(self) -> None:
         """Folders that can't be looked into are too much."""

@@ -23,7 +23,7 @@ from qgswps.model import (
     WorkerSettings,
 )
 from qgswps.pool.commands import PROTOCOL_VERSION, Progress, WorkerFault
-from qgswps.pool.execution import Execution
+from qgswps.pool.execution import LONGEST_END, Execution
 from qgswps.pool.exits import Cancelled, Exit, WorkerLost
 from qgswps.pool.forkserver import FORK_TIMEOUT, STOP_TIMEOUT
 from qgswps.pool.pool import (
@@ -602,6 +602,21 @@ class ExecutionTests(PoolTestCase):
         self.peer.exited(77, 0, 99)
         self.link.flush()
         self.assertEqual(self.successResultOf(execution.exited), Exit(0, 99))
+
+    def test_neverEnds(self) -> None:
+        """A worker that has answered and goes on is ended."""
+        _, _, directory = self.execute()
+        link, worker = self.fork(self.peer, 77)
+        codec.write(os.path.join(directory, "result.json"), RESULT)
+        worker.answer.callback({"result": "result.json"})
+        link.flush()
+        self.reactor.advance(LONGEST_END - 1)
+        self.assertEqual(self.signals.sent, [])
+        self.reactor.advance(1)
+        self.assertEqual(self.signals.sent, [("killpg", 77, signal.SIGKILL)])
+        link.close()
+        self.peer.exited(77, 9)
+        self.link.flush()
 
     def test_forkTime(self) -> None:
         """How long a fork takes is told."""
